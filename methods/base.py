@@ -1,0 +1,114 @@
+"""The contract between a method and everything else: named losses for a batch, features for images."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+
+from datasets.config import Strict
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a method has to know of the training data before it can be built."""
+
+    persons: int
+    """Training identities; labels in a batch are 0 … persons-1."""
+    cameras: int
+    """Training cameras; indices in a batch are 0 … cameras-1."""
+    clothes: int
+    """Training outfits; labels in a batch are 0 … clothes-1."""
+    height: int
+    width: int
+    """Size of the input images in pixels."""
+    text_width: int = 0
+    """Length of a caption feature; 0 where the method needs no captions."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch on the device. B images."""
+
+    images: Tensor
+    """[B, 3, H, W] float32, augmented and normalised."""
+    person: Tensor
+    """[B] int64, 0 … persons-1."""
+    camera: Tensor
+    """[B] int64, 0 … cameras-1."""
+    clothes: Tensor
+    """[B] int64, 0 … clothes-1."""
+    index: Tensor
+    """[B] int64, row in the training split."""
+    caption: Tensor | None = None
+    """[B, F, D] text features, one row per aspect in the order of `datasets/captions.py`; None unless needed."""
+    caption_summary: Tensor | None = None
+    """[B, D] text feature of the identity's summary; None where the caption files hold none."""
+    mask: Tensor | None = None
+    """[B, H, W] uint8 LIP label of every pixel, moved and flipped together with the image; None unless needed."""
+
+
+class Weights(Strict):
+    """Factor of each loss term in the sum; 0 switches the term off. Each field is declared with `tune`."""
+
+
+class MethodConfig(Strict):
+    """What a method lets the user choose. Subclasses add fields; the string under a field is its documentation."""
+
+    weights: Weights = Weights()
+
+
+class Method(nn.Module):
+    """A method of the literature. A subclass is one file: paper, equations, Config, recipes, ablations, class.
+
+    `forward` is `losses`, so that the module can be wrapped for distributed training.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    title: ClassVar[str] = ""
+    """The paper: authors, title, venue."""
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Per dataset the paper's training recipe: dotted keys of the Spec → values. "*" serves every other dataset."""
+    ablations: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Rows of the paper's ablation table: dotted keys of the Spec → values."""
+    quirks: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+    """(what the paper or this implementation does, what the released code does, the key that chooses)."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Extra inputs in a batch: "caption", "mask"."""
+    phases: ClassVar[tuple[str, ...]] = ("model",)
+    """Optimiser steps per batch, in order."""
+
+    def __init__(self, config: MethodConfig, facts: Facts):
+        super().__init__()
+        self.config = config
+        self.facts = facts
+        self.observed: Tensor | None = None
+
+    def losses(self, batch: Batch, phase: str = "model") -> dict[str, Tensor]:
+        """Named scalar terms, unweighted; each name is a field of `Config.weights`."""
+        raise NotImplementedError
+
+    def embed(self, images: Tensor, cameras: Tensor | None = None, **extras: Tensor) -> Tensor:
+        """[B, 3, H, W] → [B, D] features, not normalised. `cameras` [B]: training index, -1 where it is unknown."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch, phase: str = "model") -> dict[str, Tensor]:
+        return self.losses(batch, phase)
+
+    def observe(self, features: Tensor) -> Tensor:
+        """Remember `features` [B, D] so that telemetry can measure each term's gradient on them; returns them."""
+        self.observed = features
+        return features
+
+    def phase_parameters(self, phase: str) -> Iterable[tuple[str, nn.Parameter]]:
+        """Names and parameters that the optimiser of `phase` moves."""
+        return self.named_parameters()
+
+    def on_epoch(self, epoch: int, context: Any) -> None:
+        """Called before each epoch, counted from 1: clustering, stages, unfreezing."""
+
+    @classmethod
+    def from_official(cls, path: Path) -> Self:
+        """The authors' checkpoint as a method of ours, loaded safely."""
+        raise NotImplementedError(f"{cls.__name__} has no reader for official checkpoints.")
