@@ -132,7 +132,7 @@ class ReIDDataset(ABC):
         return np.asarray(_open(self.root / path, "RGB"))
 
     def read_mask(self, path: str) -> UInt8Array:
-        """[H, W] body-part label of every pixel, LIP numbering (`datasets/masks.py`). Raises DataError where there is none."""
+        """[H, W] label of every pixel, LIP numbering (`datasets/masks.py`). Raises DataError where there is none."""
         raise DataError(f"{self.name} has no parsing mask for {path}.")
 
     def caption_key(self, path: str) -> str:

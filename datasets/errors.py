@@ -1,4 +1,4 @@
-"""The errors a user can mend. `run.py` prints one as a single sentence and exits with its code; anything else is a bug."""
+"""The errors a user can mend: `run.py` prints one as a sentence and exits with its code. Anything else is a bug."""
 
 
 class CCReIDError(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on success it is flushed to disk and renamed to `path`, on error removed."""
+    """Yield a temporary name beside `path`; flushed to disk and renamed to `path` on success, removed on error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:

@@ -51,8 +51,9 @@ class Registry:
         """The class registered as `name`. Raises UsageError for an unknown name."""
         if name not in self._classes:
             if name not in self.entries:
+                available = ", ".join(self.entries)
                 raise UsageError(
-                    f"Unknown {self.kind} {name}.{did_you_mean(name, self.entries)} Available: {', '.join(self.entries)}."
+                    f"Unknown {self.kind} {name}.{did_you_mean(name, self.entries)} Available: {available}."
                 )
             importlib.import_module(self.entries[name].module)
         return self._classes.get(name)
