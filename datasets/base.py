@@ -94,6 +94,9 @@ class Counts:
 class DatasetConfig(Strict):
     """Options of a dataset that change what is measured. Where the files lie is not one of them."""
 
+    name: str = ""
+    """Name in the registry; `dataset=NAME` on the command line sets it."""
+
 
 class ReIDDataset(ABC):
     """An adapter: reads one official layout.

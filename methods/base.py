@@ -56,7 +56,13 @@ class Weights(Strict):
 class MethodConfig(Strict):
     """What a method lets the user choose. Subclasses add fields; the string under a field is its documentation."""
 
+    name: str = ""
+    """Name in the registry; `method=NAME` on the command line sets it."""
     weights: Weights = Weights()
+
+    def for_checkpoint(self) -> Self:
+        """The same architecture without reading pretrained weights: for a model whose checkpoint is loaded next."""
+        return self
 
 
 class Method(nn.Module):
@@ -75,7 +81,7 @@ class Method(nn.Module):
     quirks: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     """(what the paper or this implementation does, what the released code does, the key that chooses)."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Extra inputs in a batch: "caption", "mask"."""
+    """Extra inputs in a batch that the whole method uses: "caption", "mask"."""
     phases: ClassVar[tuple[str, ...]] = ("model",)
     """Optimiser steps per batch, in order."""
 
@@ -84,6 +90,11 @@ class Method(nn.Module):
         self.config = config
         self.facts = facts
         self.observed: Tensor | None = None
+
+    @classmethod
+    def inputs(cls, config: MethodConfig) -> frozenset[str]:
+        """The part of `needs` that this configuration uses: a term switched off needs no input."""
+        return cls.needs
 
     def losses(self, batch: Batch, phase: str = "model") -> dict[str, Tensor]:
         """Named scalar terms, unweighted; each name is a field of `Config.weights`."""

@@ -1,0 +1,1 @@
+"""Benchmarks: what a measurement is, from a Spec to a run folder."""

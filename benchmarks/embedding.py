@@ -1,0 +1,57 @@
+"""Images → features, spread over the processes that share the run."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.augment import normalise
+from datasets.base import IntArray, Samples, UInt8Array
+from methods.base import Method
+
+from .distribution import World
+from .ranking import Features
+from .spec import Spec
+
+
+@torch.inference_mode()
+def embed(
+    method: Method,
+    samples: Samples,
+    pixels: UInt8Array,
+    spec: Spec,
+    world: World,
+    *,
+    rows: IntArray | None = None,
+    training_cameras: IntArray,
+    batch_size: int = 128,
+) -> Features:
+    """Features of `samples` in fp32. N images.
+
+    `pixels` [M, H, W, 3]; `rows` [N]: where each sample lies in `pixels`, by default one after the other.
+    `training_cameras`: sorted cameras of the training data; a camera that is not among them is handed over as -1.
+    """
+    method.eval()
+    world.share_buffers(method)
+    rows = np.arange(len(samples)) if rows is None else rows
+    cameras = _positions(samples.camera, training_cameras)
+    share = -(-len(samples) // world.size)  # every process embeds equally many; the last ones repeat the last image
+    mine = np.minimum(np.arange(world.rank * share, (world.rank + 1) * share), len(samples) - 1)
+    parts = []
+    for start in range(0, share, batch_size):
+        chosen = mine[start : start + batch_size]
+        images = torch.from_numpy(pixels[rows[chosen]]).to(world.device)
+        camera = torch.from_numpy(cameras[chosen]).to(world.device)
+        parts.append(_features(method, normalise(images, spec.image.mean, spec.image.std), camera, spec.evaluate.flip))
+    embeddings = world.gather_rows(torch.cat(parts), len(samples))
+    return Features(embeddings, samples.person, samples.camera, samples.clothes, samples.tracklet)
+
+
+def _features(method: Method, images: Tensor, cameras: Tensor, flip: bool) -> Tensor:
+    features = method.embed(images, cameras).float()
+    return features + method.embed(images.flip(-1), cameras).float() if flip else features
+
+
+def _positions(cameras: IntArray, training_cameras: IntArray) -> IntArray:
+    """Index of each camera among the sorted training cameras, -1 where it is not there."""
+    place = np.searchsorted(training_cameras, cameras).clip(max=len(training_cameras) - 1)
+    return np.where(training_cameras[place] == cameras, place, -1)

@@ -1,0 +1,255 @@
+"""Spec → finished run: train, select, embed, rank, record. The whole story on one page."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from datasets.base import Protocol
+from datasets.files import replacing
+from methods import METHODS
+from methods.base import Method
+
+from .data import ExperimentData, Listener, open_dataset
+from .distribution import World, joined
+from .embedding import embed
+from .environment import environment
+from .feed import TrainingFeed, derived_seed
+from .interruption import Interruption
+from .ranking import Features, Ranking, rank
+from .records import RunFolder, RunStore, recorded
+from .selection import INITIAL, LAST, ORACLE, VALIDATION, Selector
+from .spec import Session, Spec, to_plain
+from .telemetry import Stopwatch
+from .training import DivergedError, Trainer
+
+
+def run(spec: Spec, session: Session, listen: Listener) -> RunFolder:
+    """Carry out `spec`, or what is left of it, and return its folder. `listen` hears of everything that happens."""
+    folder = RunStore(session.runs).open(spec.run_id)
+    if folder.status()["state"] == "done":
+        listen({"event": "already-done", "run": folder.run_id})
+        return folder
+    interruption = Interruption()
+    with joined(session.device) as world, interruption.listening():
+        if not world.leads:
+            listen = _silence
+        with recorded(folder) if world.leads else contextlib.nullcontext():
+            make_repeatable(world)
+            experiment = Experiment(spec, session, world, folder, interruption, listen)
+            experiment.train()
+            experiment.report()
+        world.wait()
+    return folder
+
+
+def _silence(event: dict) -> None:
+    """Only the leading process speaks."""
+
+
+def make_repeatable(world: World) -> None:
+    """The same numbers from the same spec: no algorithm chosen by timing, no TF32."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    if world.device.type == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+class Experiment:
+    """One run in progress."""
+
+    def __init__(
+        self, spec: Spec, session: Session, world: World, folder: RunFolder, stop: Interruption, listen: Listener
+    ):
+        self.spec, self.session, self.world, self.folder, self.stop = spec, session, world, folder, stop
+        self._listen = listen
+        self.data = ExperimentData(open_dataset(spec.dataset, session), spec, session, listen)
+        training = self.data.training()
+        facts, self.training_cameras = training.facts(spec), np.unique(training.samples.camera)
+        if world.leads:
+            made_of = self.data.facts() | {"facts": asdict(facts), "cameras": self.training_cameras.tolist()}
+            folder.describe(to_plain(spec), made_of, environment(to_plain(session)))
+        masks = self.data.pixels("train", "mask") if "mask" in self.data.inputs else None
+        self.feed = TrainingFeed(training, self.data.pixels("train"), spec, world, masks=masks)
+        torch.manual_seed(derived_seed(spec.seed))
+        self.method: Method = METHODS.get(spec.method.name)(spec.method, facts).to(world.device)
+        self.selector = Selector(self.data.rule) if self.data.rule in (VALIDATION, ORACLE) else None
+        self._say(
+            event="start",
+            run=folder.run_id,
+            rule=self.data.rule,
+            device=str(world.device),
+            processes=world.size,
+            images_per_step=self.feed.per_step * world.size * spec.sampler.batch_size,
+            parameters=sum(parameter.numel() for parameter in self.method.parameters()),
+            **vars(facts),
+        )
+
+    def _say(self, **event: object) -> None:
+        """Record an event and tell the listener."""
+        if self.world.leads:
+            self.folder.append(event)
+        self._listen(event)
+
+    # --- training ---
+
+    def train(self) -> None:
+        """Train what is left to train, validating and checkpointing after each epoch."""
+        if self.spec.evaluate.initial and not self._scored(INITIAL):
+            self._score(INITIAL, epoch=0)  # the weights are still those of the initialisation
+        trainer = Trainer(self.method, self.feed, self.spec, self.world)
+        self._resume(trainer)
+        since_checkpoint = Stopwatch()
+        unsaved = 0.0
+
+        def after_step(trainer: Trainer) -> None:
+            nonlocal unsaved
+            if self.world.leads:
+                self.folder.beat(epoch=trainer.epoch, step=trainer.step)
+            unsaved += since_checkpoint.lap()
+            stopping = self.world.any(self.stop.requested is not None)
+            if stopping or self.world.any(unsaved >= self.session.checkpoint_seconds):
+                self._save(trainer)
+                unsaved = 0.0
+            if stopping:
+                raise self.stop.stopped()
+            self._listen({"event": "step", "epoch": trainer.epoch, "step": trainer.step, "meter": trainer.meter})
+
+        while not trainer.finished:
+            self._listen({"event": "epoch-start", "epoch": trainer.epoch, "steps": self.feed.steps(trainer.epoch)})
+            try:
+                with self.stop.deferred():
+                    summary = trainer.train_epoch(after_step)
+            except DivergedError as error:
+                raise DivergedError(f"{error} Last good checkpoint: {self._last_checkpoint()}.") from None
+            self._say(event="epoch", **summary)
+            self._validate(summary["epoch"])
+            self._save(trainer)
+            unsaved = 0.0
+        if self.world.leads:
+            self._save_weights(LAST)
+
+    def _validate(self, epoch: int) -> None:
+        """Offer the epoch's weights to the selection rule."""
+        if self.selector is None or (epoch % self.spec.evaluate.every and epoch != self.spec.train.epochs):
+            return
+        ranking = self._rank_holdout() if self.selector.rule == VALIDATION else self._rank_test([self.data.headline])[0]
+        if not self.world.leads:
+            return
+        scores = ranking.scores()
+        best = self.selector.offer(epoch, scores[self.spec.select.metric])
+        if best:
+            self._save_weights(self.selector.rule)
+        self._say(event="validation", epoch=epoch, rule=self.selector.rule, best=best, **scores)
+
+    # --- evaluation ---
+
+    def report(self) -> None:
+        """Score every selection under every protocol; the headline selection comes last."""
+        epochs = {LAST: self.spec.train.epochs}
+        if self.selector is not None and self.selector.epoch:
+            epochs[self.selector.rule] = self.selector.epoch
+        self.world.wait()  # for the leading process to have written the weights
+        for selection, epoch in epochs.items():
+            if not self._scored(selection):
+                self.method.load_state_dict(load_file(self.folder.weights(selection), device=str(self.world.device)))
+                self._score(selection, epoch)
+
+    def _scored(self, selection: str) -> bool:
+        done = [row["protocol"] for row in self.folder.scores() if row["selection"] == selection]
+        return {protocol.name for protocol in self.data.protocols} <= set(done)
+
+    def _score(self, selection: str, epoch: int) -> None:
+        """Rank the test splits with the present weights and record the evidence."""
+        protocols = self.data.protocols
+        for protocol, ranking in zip(protocols, self._rank_test(protocols), strict=True):
+            if self.world.leads:
+                ranking.save(self.folder.ranking(protocol.name, selection))
+            self._say(event="scores", selection=selection, epoch=epoch, protocol=protocol.name, **ranking.scores())
+
+    def _rank_test(self, protocols: Sequence[Protocol]) -> list[Ranking]:
+        return rank_splits(self.method, self.data, protocols, self.training_cameras, self.world)
+
+    def _rank_holdout(self) -> Ranking:
+        holdout, split, pixels = self.data.holdout, self.data.samples("train"), self.data.pixels("train")
+        assert holdout is not None  # noqa: S101 - the rule is validation
+        query, gallery = (
+            embed(
+                self.method,
+                split.take(rows),
+                pixels,
+                self.spec,
+                self.world,
+                rows=rows,
+                training_cameras=self.training_cameras,
+                batch_size=self.session.batch_size,
+            )
+            for rows in (holdout.query, holdout.gallery)
+        )
+        return _rank(query, gallery, [self.data.headline], self.spec)[0]
+
+    # --- checkpoints ---
+
+    def _save(self, trainer: Trainer) -> None:
+        if self.world.leads:
+            state = trainer.state() | {"selector": self.selector.state() if self.selector else None}
+            with replacing(self.folder.checkpoint) as file:
+                torch.save(state, file)
+        self.world.wait()
+
+    def _resume(self, trainer: Trainer) -> None:
+        """Go on from the last checkpoint; events after it are dropped, since they will happen again."""
+        file = self.folder.checkpoint
+        if file.exists():
+            state = torch.load(file, map_location=self.world.device, weights_only=True)
+            trainer.load_state(state)
+            if self.selector is not None and state["selector"] is not None:
+                self.selector = Selector(**state["selector"])
+            self._listen({"event": "resume", "epoch": trainer.epoch, "step": trainer.step})
+        self.world.wait()
+        if self.world.leads:
+            self.folder.rewind(lambda event: event["event"] == "start" or event.get("epoch", 0) < trainer.epoch)
+
+    def _save_weights(self, selection: str) -> None:
+        with replacing(self.folder.weights(selection)) as file:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in self.method.state_dict().items()}, file
+            )
+
+    def _last_checkpoint(self) -> str:
+        return str(self.folder.checkpoint) if self.folder.checkpoint.exists() else "none yet"
+
+
+def rank_splits(
+    method: Method, data: ExperimentData, protocols: Sequence[Protocol], training_cameras: np.ndarray, world: World
+) -> list[Ranking]:
+    """One ranking per protocol; every split is embedded once, every pair of splits is multiplied once."""
+    splits = dict.fromkeys(name for protocol in protocols for name in (protocol.query, protocol.gallery))
+    features = {
+        name: embed(
+            method,
+            data.samples(name),
+            data.pixels(name),
+            data.spec,
+            world,
+            training_cameras=training_cameras,
+            batch_size=data.session.batch_size,
+        )
+        for name in splits
+    }
+    rankings: dict[str, Ranking] = {}
+    for query, gallery in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols):
+        pair = [protocol for protocol in protocols if (protocol.query, protocol.gallery) == (query, gallery)]
+        found = _rank(features[query], features[gallery], pair, data.spec)
+        rankings |= {protocol.name: ranking for protocol, ranking in zip(pair, found, strict=True)}
+    return [rankings[protocol.name] for protocol in protocols]
+
+
+def _rank(query: Features, gallery: Features, protocols: list[Protocol], spec: Spec) -> list[Ranking]:
+    found = rank(query, gallery, protocols, metric=spec.evaluate.metric, normalise=spec.evaluate.normalise)
+    return [found[protocol.name] for protocol in protocols]

@@ -1,0 +1,210 @@
+"""The run folder: the only truth about a run. Everything printed, plotted or mirrored is made from it.
+
+    runs/<dataset>-<method>-<spec hash>-s<seed>/
+        spec.yaml           the resolved configuration
+        environment.json    versions, commit, device, command of each start
+        data.json           counts and fingerprint of the dataset's files, held-out identities
+        metrics.jsonl       one event a line: epoch, validation, scores, …
+        rankings/<protocol>@<selection>.npz      the evidence behind each score, per query
+        checkpoints/last.pt                      resumable: tensors and plain values only
+        checkpoints/<selection>.safetensors      weights only
+        status.json         running | done | failed | stopped, with a heartbeat
+
+A run that is being written holds a lock, so that the same command started twice does not write one folder twice.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from datasets.errors import CCReIDError, DataError, UsageError
+from datasets.files import write_json, write_text
+
+HEARTBEAT_SECONDS = 30.0
+
+
+@dataclass
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+    _last_heartbeat: float = 0.0
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.pt"
+
+    def weights(self, selection: str) -> Path:
+        return self.path / "checkpoints" / f"{selection}.safetensors"
+
+    def ranking(self, protocol: str, selection: str) -> Path:
+        return self.path / "rankings" / f"{protocol}@{selection}.npz"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for writing. Raises UsageError when another process does; the lock dies with its process."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"{self.path} is being written by another process: wait for it or stop it.") from None
+            for left_over in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+                left_over.unlink()
+            yield
+
+    # --- what a run says about itself ---
+
+    def describe(self, spec: Mapping[str, Any], data: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Write what the run is made of. Raises DataError where the data changed since the run was started."""
+        spec_text = yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True)
+        if not (self.path / "spec.yaml").exists():
+            write_text(self.path / "spec.yaml", spec_text)
+        data_file = self.path / "data.json"
+        if data_file.exists() and json.loads(data_file.read_text()) != json.loads(json.dumps(data)):
+            raise DataError(
+                f"The dataset's files changed since {self.run_id} was started (see {data_file}): "
+                f"restore them, or delete the run's folder to start again."
+            )
+        write_json(data_file, data)
+        write_json(self.path / "environment.json", [*self.starts(), environment])
+
+    def starts(self) -> list[dict[str, Any]]:
+        """One entry for each time the run was started or resumed."""
+        file = self.path / "environment.json"
+        return json.loads(file.read_text()) if file.exists() else []
+
+    def data(self) -> dict[str, Any]:
+        """What data.json says."""
+        return json.loads((self.path / "data.json").read_text())
+
+    @property
+    def headline(self) -> str:
+        """The selection whose scores are the run's result."""
+        return self.data()["selection"]
+
+    def spec(self) -> dict[str, Any]:
+        return yaml.safe_load((self.path / "spec.yaml").read_text(encoding="utf-8"))
+
+    # --- status ---
+
+    def status(self) -> dict[str, Any]:
+        file = self.path / "status.json"
+        return json.loads(file.read_text()) if file.exists() else {"state": "new"}
+
+    def set_status(self, state: str, **more: Any) -> None:
+        self._last_heartbeat = time.time()
+        status = {
+            "state": state,
+            "heartbeat": self._last_heartbeat,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            **more,
+        }
+        write_json(self.path / "status.json", status)
+
+    def beat(self, **more: Any) -> None:
+        """Say «still running» from time to time; cheap to call at every step."""
+        if time.time() - self._last_heartbeat > HEARTBEAT_SECONDS:
+            self.set_status("running", **more)
+
+    # --- events ---
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Add an event to metrics.jsonl and flush it, so that a crash loses at most a half-written line."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        file = self.path / "metrics.jsonl"
+        found = list(_complete_lines(file)) if file.exists() else []
+        return [event for event in found if kind in (None, event["event"])]
+
+    def rewind(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop the events that the run is about to repeat."""
+        kept = [event for event in self.events() if keep(event)]
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(event) + "\n" for event in kept))
+
+    def scores(self) -> list[dict[str, Any]]:
+        """The final table: one row per selection and protocol."""
+        return self.events("scores")
+
+
+def _complete_lines(file: Path) -> Iterator[dict[str, Any]]:
+    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):  # the last line of a killed run may be cut off
+            yield json.loads(line)
+
+
+class RunStore:
+    """A folder of run folders is the database."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def open(self, run_id: str) -> RunFolder:
+        """The folder of a run that may not exist yet."""
+        return RunFolder(self.root / run_id)
+
+    def get(self, run_id: str) -> RunFolder:
+        """The folder of a run that exists, by its id, a path to it, or an unambiguous beginning of the id."""
+        for exact in (self.root / run_id, Path(run_id)):
+            if (exact / "spec.yaml").is_file():
+                return RunFolder(exact)
+        matching = [run for run in self if run.run_id.startswith(run_id)]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise UsageError(f"run={run_id} means {len(matching)} runs: {', '.join(run.run_id for run in matching)}.")
+        raise UsageError(f"No run {run_id} in {self.root}: `python run.py list runs` shows what is there.")
+
+    def __iter__(self) -> Iterator[RunFolder]:
+        for file in sorted(self.root.glob("*/spec.yaml")):
+            yield RunFolder(file.parent)
+
+    def find(self, **query: Any) -> list[RunFolder]:
+        """Runs whose spec has all these values; a key is written with «__» for a dot: find(method__name="differ")."""
+        return [run for run in self if all(_lookup(run.spec(), key) == value for key, value in query.items())]
+
+    def group(self, *by: str) -> dict[tuple[Any, ...], list[RunFolder]]:
+        """Runs by the values of these keys; without keys by everything but the seed."""
+        groups: dict[tuple[Any, ...], list[RunFolder]] = {}
+        for run in self:
+            key = tuple(_lookup(run.spec(), name) for name in by) if by else (run.run_id.rpartition("-s")[0],)
+            groups.setdefault(key, []).append(run)
+        return groups
+
+
+def _lookup(values: Any, key: str) -> Any:
+    for name in key.replace("__", ".").split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
+@contextmanager
+def recorded(folder: RunFolder) -> Iterator[None]:
+    """Hold the run's folder and leave a status that says how the body ended."""
+    with folder.locked():
+        folder.set_status("running")
+        try:
+            yield
+        except CCReIDError as error:
+            folder.set_status("stopped" if error.exit_code == 75 else "failed", reason=str(error))
+            raise
+        except BaseException as error:
+            folder.set_status("failed", reason=f"{type(error).__name__}: {error}")
+            raise
+        folder.set_status("done")

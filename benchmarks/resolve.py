@@ -1,0 +1,243 @@
+"""From `key=value` words, a configuration file and a method's recipe to a Spec, remembering where each value came from.
+
+Later layers win: defaults, the method's recipe for the dataset, an ablation row, the configuration file, the command
+line. An unknown key, a wrong type or a value out of range raises UsageError with the key, its origin and the mend.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError, create_model
+
+from datasets import DATASETS
+from datasets.config import did_you_mean
+from datasets.errors import UsageError
+from methods import METHODS
+
+from .spec import Session, Spec, to_plain
+from .words import SHORT
+
+ENVIRONMENT = {"CCREID_DATA": "data", "CCREID_CACHE": "cache", "CCREID_RUNS": "runs"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values by dotted key, and where they come from."""
+
+    origin: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    spec: Spec
+    session: Session
+    origins: dict[str, str]
+    """Dotted key → origin, for every key that a layer set; the others are defaults."""
+
+
+# --- configuration files ---
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A YAML or Python file (mmengine's Config: `_base_` inherits, `_delete_` replaces) as a nested dictionary."""
+    from mmengine.config import Config  # 0.7 s: only when a file is given
+
+    if not path.is_file():
+        raise UsageError(f"Configuration file {path} does not exist.")
+    if path.suffix not in (".yaml", ".yml", ".py"):
+        raise UsageError(f"Configuration file {path} should end in .yaml, .yml or .py.")
+    try:
+        return Config.fromfile(path).to_dict()
+    except (yaml.YAMLError, SyntaxError, OSError, KeyError, TypeError, ValueError, AttributeError, NameError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"Configuration file {path} cannot be read: {reason}.") from None
+
+
+# --- keys ---
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, pydantic field) of every value that can be set in `model`."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def spec_class(method: str, dataset: str) -> type[Spec]:
+    """`Spec` with the sections `method` and `dataset` typed for these two."""
+    method_config, dataset_config = METHODS.get(method).Config, DATASETS.get(dataset).Config
+    return create_model("Spec", __base__=Spec, method=(method_config, ...), dataset=(dataset_config, ...))
+
+
+def _flatten(values: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries → dotted keys; a dictionary that is itself a value of a known key stays whole."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, str) and key in SHORT:
+            flat[SHORT[key]] = value
+        elif isinstance(value, Mapping) and key not in known:
+            flat |= _flatten(value, known, f"{key}.")
+        else:
+            flat[key] = value
+    return flat
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys → nested dictionaries."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        inner = nested
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
+    return nested
+
+
+# --- layers → Spec ---
+
+
+def resolve(command_line: Mapping[str, Any], config_file: Path | None = None, ablation: str | None = None) -> Resolved:
+    """Put the layers on top of each other and validate the result."""
+    content = read_config_file(config_file) if config_file else {}
+    name_of = {key: command_line.get(key, _name_in(content, short)) for short, key in SHORT.items()}
+    for short, key in SHORT.items():
+        if not isinstance(name_of[key], str):
+            registry = METHODS if short == "method" else DATASETS
+            raise UsageError(f"Say which {short}: {short}=NAME. Available: {', '.join(registry.entries)}.")
+    method, dataset = name_of["method.name"], name_of["dataset.name"]
+    spec_model = spec_class(method, dataset)
+    known = dict(itertools.chain(keys(spec_model), keys(Session)))
+
+    recipes = METHODS.get(method).recipes
+    recipe = dataset if dataset in recipes else "*"
+    layers = [
+        Layer(f"recipe {method}/{recipe}", recipes.get(recipe, {})),
+        Layer(f"ablation {ablation}", _ablation(method, ablation)),
+        Layer("environment", {key: os.environ[name] for name, key in ENVIRONMENT.items() if os.environ.get(name)}),
+        Layer(f"file {config_file}", _flatten(content, known)),
+        Layer("command line", command_line),
+    ]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            if key not in known:
+                raise UsageError(_unknown_key(key, layer.origin, known))
+            values[key] = value
+            origins[key] = layer.origin
+    values |= {"method.name": method, "dataset.name": dataset}
+
+    own = {key for key, _ in keys(Session)}
+    nested = _nest({key: value for key, value in values.items() if key not in own})
+    spec = _validated(spec_model, nested, origins, known)
+    session = _validated(Session, {key: value for key, value in values.items() if key in own}, origins, known)
+    spec.check()
+    return Resolved(spec, session, origins)
+
+
+def resolve_evaluation(stored: Mapping[str, Any], command_line: Mapping[str, Any]) -> Resolved:
+    """A finished run's configuration with other options of its evaluation; other keys of the Spec are refused."""
+    model = spec_class(stored["method"]["name"], stored["dataset"]["name"])
+    of_spec, of_session = dict(keys(model)), dict(keys(Session))
+    changeable = {key: field for key, field in of_spec.items() if key.startswith("evaluate.")} | of_session
+    for key in command_line:
+        if key in of_spec and key not in changeable:
+            raise UsageError(f"{key} belongs to how the run was trained: only evaluate.* can change afterwards.")
+        if key not in changeable:
+            raise UsageError(_unknown_key(key, "command line", changeable))
+    values, origins = _with_environment(command_line)
+    evaluation = {key.removeprefix("evaluate."): value for key, value in values.items() if key not in of_session}
+    merged = {**stored, "evaluate": {**stored["evaluate"], **evaluation}}
+    session = {key: value for key, value in values.items() if key in of_session}
+    return Resolved(
+        _validated(model, merged, origins, of_spec), _validated(Session, session, origins, of_session), origins
+    )
+
+
+def resolve_dataset(name: str, command_line: Mapping[str, Any]) -> tuple[Any, Session]:
+    """A dataset's options and the session, without a method: for verbs that only look at files."""
+    config = DATASETS.get(name).Config
+    of_dataset = {f"dataset.{key}": field for key, field in keys(config)}
+    of_session = dict(keys(Session))
+    values, origins = _with_environment(command_line)
+    for key in values:
+        if key not in of_dataset | of_session:
+            raise UsageError(_unknown_key(key, origins[key], of_dataset | of_session))
+    options = {key: value for key, value in values.items() if key in of_dataset} | {"dataset.name": name}
+    session = {key: value for key, value in values.items() if key in of_session}
+    holder = create_model("Holder", dataset=(config, ...))
+    return (
+        _validated(holder, _nest(options), origins, of_dataset).dataset,
+        _validated(Session, session, origins, of_session),
+    )
+
+
+def _with_environment(command_line: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The command line on top of the environment variables, and the origin of each value."""
+    values = {key: os.environ[name] for name, key in ENVIRONMENT.items() if os.environ.get(name)} | dict(command_line)
+    return values, {key: "command line" if key in command_line else "environment" for key in values}
+
+
+def from_plain(values: Mapping[str, Any]) -> Spec:
+    """A Spec from what `to_plain` made of one (a run's spec.yaml)."""
+    model = spec_class(values["method"]["name"], values["dataset"]["name"])
+    return _validated(model, values, {}, dict(keys(model)))
+
+
+def describe(resolved: Resolved) -> Iterator[tuple[str, Any, str]]:
+    """(key, value, origin) of every value of a resolved configuration, the session's too."""
+    for model in (resolved.spec, resolved.session):
+        plain = to_plain(model)
+        for key, _ in keys(type(model)):
+            value: Any = plain
+            for name in key.split("."):
+                value = value[name]
+            yield key, value, resolved.origins.get(key, "default")
+
+
+def _name_in(content: Mapping[str, Any], section: str) -> Any:
+    value = content.get(section)
+    return value.get("name") if isinstance(value, Mapping) else value
+
+
+def _ablation(method: str, name: str | None) -> Mapping[str, Any]:
+    rows = METHODS.get(method).ablations
+    if name is not None and name not in rows:
+        available = ", ".join(rows) or "none"
+        raise UsageError(f"{method} has no ablation row {name}.{did_you_mean(name, rows)} Available: {available}.")
+    return rows[name] if name else {}
+
+
+def _unknown_key(key: str, origin: str, known: Mapping[str, Any]) -> str:
+    section = [name for name in known if name.startswith(f"{key}.")]
+    if section:
+        return f"{key} is a section ({origin}): set one of its keys, such as {section[0]}."
+    short = {short for short, full in SHORT.items() if full in known}
+    hint = did_you_mean(key, [*known, *short]) or " `python run.py show method=NAME` lists all keys."
+    return f"Unknown key {key} ({origin}).{hint}"
+
+
+def _validated(
+    model: type[Any], values: Mapping[str, Any], origins: Mapping[str, str], known: Mapping[str, Any]
+) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as failure:
+        error = failure.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in error["loc"])
+    while key not in known and "." in key:  # a position inside a value, such as image.mean.0
+        key = key.rpartition(".")[0]
+    doc = " ".join((known[key].description or "").split()) if key in known else ""
+    given = f"={error['input']}" if key in known else ""
+    message = error["msg"].removeprefix("Value error, ")
+    raise UsageError(f"{key}{given}: {message} ({origins.get(key, 'default')}). {doc}".rstrip())

@@ -1,0 +1,50 @@
+"""The words of a command line: `key=value`, comma lists as a product. Light to import: no torch."""
+
+import itertools
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from datasets.errors import UsageError
+
+SHORT = {"method": "method.name", "dataset": "dataset.name"}
+"""Keys that may be written short."""
+PATHS = frozenset({"data", "captions", "runs", "cache"})
+"""Keys whose values are never lists: a comma may stand in a path."""
+
+
+def parse_words(words: Sequence[str]) -> dict[str, str]:
+    """["a.b=1", …] → {"a.b": "1"}. Raises UsageError for a word without «=» and for a key given twice."""
+    values: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"Cannot read {shlex.quote(word)}: write key=value, without spaces around «=».")
+        key = SHORT.get(key, key)
+        if key in values:
+            raise UsageError(f"{key} is given twice: keep one of {key}={values[key]} and {key}={value}.")
+        values[key] = value
+    return values
+
+
+def product(values: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Every combination of the comma lists in `values`; a value in brackets is one value."""
+    choices = [
+        [value] if key in PATHS or value[:1] in ("[", "{") else value.split(",") for key, value in values.items()
+    ]
+    for combination in itertools.product(*choices):
+        yield {key: read_value(key, word.strip()) for key, word in zip(values, combination, strict=True)}
+
+
+def read_value(key: str, word: str) -> Any:
+    """A word of the command line: [..] and {..} are YAML, none is nothing, the rest is left to the field's type."""
+    if word.lower() in ("none", "null"):
+        return None
+    if word[:1] in ("[", "{"):
+        try:
+            return yaml.safe_load(word)
+        except yaml.YAMLError:
+            raise UsageError(f"Cannot read {key}={word}: the brackets do not close or hold something else.") from None
+    return word

@@ -1,0 +1,244 @@
+"""Synthetic: a drawn world of people, shared outfits and cameras, with parsing masks and captions (no files needed).
+
+People differ in body, gait, head and hair; each owns a few outfits, and the same outfits hang in many wardrobes, so that
+clothes mislead. Every image is a pure function of (configuration, name): drawing one never depends on another.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from math import pi
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from . import DATASETS
+from .base import DatasetConfig, Ignore, Protocol, ReIDDataset, Samples, UInt8Array
+from .errors import DataError
+from .synthetic_captions import describe, summarise
+from .synthetic_drawing import draw_person
+from .synthetic_people import Outfit, Person, Purpose, make_outfit, make_person, random
+from .synthetic_pose import Pose, View
+from .synthetic_scene import HEIGHT, WIDTH, Camera, expose, make_backdrop, make_camera
+from .synthetic_shapes import Canvas
+
+DRAWING_VERSION = 1
+"""Raised whenever the same configuration would give other pixels, labels or names."""
+
+FRAMES_PER_WALK = 1000  # frame number = walk * FRAMES_PER_WALK + step
+NAME = re.compile(r"(train|query|gallery)/(\d{3})_(\d)_c(\d{1,2})_(\d{6})\.png")
+
+
+class SyntheticConfig(DatasetConfig):
+    """How large the world is and how hard."""
+
+    name: str = "synthetic"
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    """Another seed is another world."""
+    people: int = Field(60, ge=2, le=500)
+    """Training identities."""
+    test_people: int = Field(60, ge=2, le=500)
+    """Identities in query and gallery; nobody is in both halves."""
+    wardrobe: int = Field(60, ge=8, le=2000)
+    """Outfits that people choose theirs from: the fewer, the more people look alike by their clothes."""
+    cameras: int = Field(4, ge=2, le=12)
+    tracklets: int = Field(2, ge=1, le=20)
+    """Walks of a person in an outfit past a camera."""
+    frames: int = Field(3, ge=2, le=100)
+    """Consecutive images of one walk."""
+    height: int = Field(192, ge=64, le=512)
+    """Average height of an image in pixels; the width is about half."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image, as its name tells."""
+
+    person: int
+    outfit: int
+    """1 … the number of the person's outfits."""
+    camera: int
+    """1 … the number of cameras."""
+    walk: int
+    step: int
+
+    @property
+    def stem(self) -> str:
+        return f"{self.person:03d}_{self.outfit}_c{self.camera}_{self.walk * FRAMES_PER_WALK + self.step:06d}"
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return self.person, self.outfit, self.camera, self.walk
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything about an image that can be said without drawing it."""
+
+    person: Person
+    outfit: Outfit
+    pose: Pose
+    camera: Camera
+    brightness: float
+    place: float
+    """Where along the camera's view the walk is, 0 … 1."""
+
+
+@cache
+def wardrobe_of(config: SyntheticConfig, person: int) -> tuple[int, ...]:
+    """Numbers of the outfits that a person owns, one to four; men own no skirts. One person in ten never changes."""
+    rng = random(config.seed, Purpose.WARDROBE, person)
+    woman = make_person(config.seed, person).woman
+    shop = [k for k in range(config.wardrobe) if woman or not make_outfit(config.seed, k).feminine]
+    owned = min(len(shop), int(rng.choice([1, 2, 3, 4], p=[0.1, 0.5, 0.3, 0.1])))
+    return tuple(int(k) for k in rng.permutation(shop)[:owned])
+
+
+@cache
+def cameras_of(config: SyntheticConfig, person: int, outfit: int) -> tuple[int, ...]:
+    """The cameras that see a person in their `outfit`-th outfit: two, sometimes three, of them, ascending."""
+    rng = random(config.seed, Purpose.WARDROBE, person, outfit)
+    seen = min(config.cameras, 2 + int(rng.random() < 0.2))
+    return tuple(sorted(int(k) + 1 for k in rng.permutation(config.cameras)[:seen]))
+
+
+@DATASETS.register("synthetic")
+class Synthetic(ReIDDataset):
+    """The generated world. `root` is not used: nothing lies on disk."""
+
+    name = "synthetic"
+    title = "Synthetic: a procedurally drawn clothes-changing world"
+    year = 2026
+    terms = "Drawn by this program; shows nobody. Free to show, share and upload."
+    splits: ClassVar[tuple[str, ...]] = ("train", "query", "gallery")
+    Config = SyntheticConfig
+    config: SyntheticConfig
+
+    def __init__(self, root: Path = Path(), config: SyntheticConfig | None = None):
+        super().__init__(root, config if config is not None else SyntheticConfig())
+
+    @cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """Split → its images in canonical order."""
+        test = range(self.config.people, self.config.people + self.config.test_people)
+        asked = [row for row in self._rows(test) if self._asks(row)]
+        answering = [row for row in self._rows(test) if not self._asks(row)]
+        return {"train": list(self._rows(range(self.config.people))), "query": asked, "gallery": answering}
+
+    def _rows(self, people: range) -> Iterator[Row]:
+        for person in people:
+            for outfit in range(1, len(wardrobe_of(self.config, person)) + 1):
+                for camera in cameras_of(self.config, person, outfit):
+                    for walk in range(self.config.tracklets):
+                        for step in range(self.config.frames):
+                            yield Row(person, outfit, camera, walk, step)
+
+    def _asks(self, row: Row) -> bool:
+        """One image of each (person, outfit, camera) is a query: the middle of the first walk."""
+        return row.walk == 0 and row.step == self.config.frames // 2
+
+    def split(self, name: str) -> Samples:
+        if name not in self.splits:
+            raise DataError(f"{self.name} has no split {name}: choose one of {', '.join(self.splits)}.")
+        rows = self.rows[name]
+        person, outfit, camera, walk = np.array([row.numbers for row in rows], dtype=np.int64).T
+        clothes = person * 10 + outfit
+        paths = tuple(f"{name}/{row.stem}.png" for row in rows)
+        return Samples(paths, person, camera, clothes, tracklet=(clothes * 100 + camera) * 100 + walk)
+
+    def protocols(self) -> Sequence[Protocol]:
+        same_camera, source = Ignore.SAME_CAMERA, "the conventions of LTCC"
+        return (
+            Protocol("cloth-changing", "query", "gallery", same_camera | Ignore.SAME_CLOTHES, source=source),
+            Protocol("standard", "query", "gallery", same_camera, source=source),
+            Protocol("same-clothes", "query", "gallery", same_camera | Ignore.OTHER_CLOTHES, source=source),
+        )
+
+    def read_image(self, path: str) -> UInt8Array:
+        row = self.row(path)
+        scene, rng = self.scene(row), random(self.config.seed, Purpose.FRAME, *row.numbers, row.step)
+        image = expose(scene.camera, self._draw(row, scene, rng).image, scene.brightness, rng)
+        return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+    def read_mask(self, path: str) -> UInt8Array:
+        row = self.row(path)
+        rng = random(self.config.seed, Purpose.FRAME, *row.numbers, row.step)
+        return self._draw(row, self.scene(row), rng).labels
+
+    def caption_texts(self, samples: Samples) -> list[tuple[str, ...]]:
+        return [self._sentences(self.row(path)) for path in samples.paths]
+
+    def _sentences(self, row: Row) -> tuple[str, ...]:
+        scene, rng = self.scene(row), random(self.config.seed, Purpose.WORDS, *row.numbers, row.step)
+        return describe(scene.person, scene.outfit, scene.pose, scene.camera, rng)
+
+    def caption_summary(self, person: int) -> str:
+        """What all images of a person together say about their body."""
+        return summarise(make_person(self.config.seed, person), random(self.config.seed, Purpose.WORDS, person))
+
+    def fingerprint(self, samples: Samples) -> str:
+        """Changes with the configuration, the way of drawing, and the list of images."""
+        text = "\n".join((self.name, str(DRAWING_VERSION), self.config.model_dump_json(), *samples.paths))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def row(self, path: str) -> Row:
+        """The image that a name of `split` stands for. Raises DataError for a name that is not of this world."""
+        match = NAME.fullmatch(path)
+        if match is not None:
+            person, outfit, camera, frame = map(int, match.groups()[1:])
+            row = Row(person, outfit, camera, frame // FRAMES_PER_WALK, frame % FRAMES_PER_WALK)
+            if self._exists(row, match[1]):
+                return row
+        raise DataError(f"{path} is no image of this synthetic world: take names from its splits, of the same config.")
+
+    def _exists(self, row: Row, split: str) -> bool:
+        config = self.config
+        return (
+            row.person < config.people + config.test_people
+            and 1 <= row.outfit <= len(wardrobe_of(config, row.person))
+            and row.camera in cameras_of(config, row.person, row.outfit)
+            and row.walk < config.tracklets
+            and row.step < config.frames
+            and split == ("train" if row.person < config.people else "query" if self._asks(row) else "gallery")
+        )
+
+    def scene(self, row: Row) -> Scene:
+        """Who is where, how, and in what: the state of a walk (frames move the gait and the place on)."""
+        seed = self.config.seed
+        rng = random(seed, Purpose.WALK, *row.numbers)
+        camera = make_camera(seed, row.camera)
+        yaw = camera.yaw + (pi if rng.random() < 0.5 else 0.0) + rng.normal(0, 0.25)
+        walking, phone = bool(rng.random() < 0.88), bool(rng.random() < 0.15)
+        phase, pace = rng.uniform(0, 2 * pi), rng.uniform(0.5, 1.1)
+        place, speed = rng.uniform(0.1, 0.9), 0.012 * float(np.sin(yaw))
+        return Scene(
+            make_person(seed, row.person),
+            make_outfit(seed, wardrobe_of(self.config, row.person)[row.outfit - 1]),
+            Pose(float(phase + pace * row.step), float(yaw), walking, phone),
+            camera,
+            brightness=float(rng.uniform(0.88, 1.12)),
+            place=float(np.clip(place + speed * row.step * walking, 0, 1)),
+        )
+
+    def _draw(self, row: Row, scene: Scene, rng: np.random.Generator) -> Canvas:
+        """The scene as a detector's box cuts it out: each box a little larger, smaller or beside the person."""
+        height = round(self.config.height * rng.uniform(0.9, 1.1))
+        width = round(height * rng.uniform(0.46, 0.54))
+        window = HEIGHT * rng.uniform(0.80, 0.92)
+        top = rng.uniform(0.3, 1.0) * (HEIGHT - window)
+        left = scene.place * (WIDTH - window * width / height)
+        matrix = np.array([[window / height, 0, left], [0, window / height, top]], dtype=np.float64)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        backdrop = make_backdrop(self.config.seed, row.camera)
+        image = cv2.warpAffine(backdrop, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        canvas = Canvas(image, np.zeros((height, width), np.uint8))
+        foot = (width * rng.normal(0.5, 0.025), height * rng.normal(0.93, 0.012))
+        scale = height * 0.84 / 1.80 * rng.uniform(0.95, 1.04)
+        view = View(scene.pose.yaw, scene.camera.elevation, scale, (float(foot[0]), float(foot[1])))
+        draw_person(canvas, scene.person, scene.outfit, scene.pose, view, scene.camera.light)
+        return canvas

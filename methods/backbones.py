@@ -1,0 +1,198 @@
+"""Backbones by name: a timm model without its classifier, one feature per image, local or downloaded weights."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import timm
+import torch
+from pydantic import PositiveInt
+from timm.models import is_model_in_modules
+from torch import Tensor, nn
+
+from datasets.config import did_you_mean
+from datasets.errors import DataError, UsageError
+
+from .base import MethodConfig
+from .weights import load_weights
+
+logger = logging.getLogger("ccreid")
+
+ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "eva02_clip_l": ("eva02_large_patch14_clip_224.merged2b", {}),  # DIFFER, MADE: 303 M parameters
+    "eva02_clip_b": ("eva02_base_patch16_clip_224.merged2b", {}),
+    # The architecture of eva02_clip_l made small, for tests and the synthetic dataset; there are no weights for it.
+    "eva02_clip_tiny": (
+        "eva02_large_patch14_clip_224",
+        {"patch_size": 8, "embed_dim": 128, "depth": 4, "num_heads": 4},
+    ),
+    "resnet50": ("resnet50.tv_in1k", {}),  # torchvision's first weights, those of the literature
+    "resnet18": ("resnet18.tv_in1k", {}),
+}
+"""Our names for timm's, with the architecture's overrides."""
+
+TOKEN_MODULES = ["eva", "vision_transformer"]
+"""timm files whose models are a sequence of tokens: they need the image size, and take a token offset."""
+
+
+class BackboneConfig(MethodConfig):
+    """The backbone's share of a method's configuration."""
+
+    backbone: str = "resnet50"
+    """An alias (eva02_clip_l, eva02_clip_b, eva02_clip_tiny, resnet50, resnet18) or any timm model name."""
+    weights_file: Path | None = None
+    """Local pretrained weights, .safetensors or PyTorch; goes before `pretrained`."""
+    pretrained: bool | None = None
+    """true: timm downloads the weights; false: random weights; unset: random weights, with a warning."""
+    patch_size: PositiveInt | None = None
+    """Transformers: side of a patch in pixels; unset: the architecture's own."""
+    embed_dim: PositiveInt | None = None
+    """Transformers: width of a token; unset: the architecture's own."""
+    depth: PositiveInt | None = None
+    """Transformers: number of blocks; unset: the architecture's own."""
+    num_heads: PositiveInt | None = None
+    """Transformers: attention heads; unset: the architecture's own."""
+    pad_images: bool = False
+    """Transformers: pad images right and below to whole patches, instead of refusing other sizes."""
+    last_stride: Literal[1, 2] = 1
+    """ResNets: stride of the last stage; 1 doubles the final map, as re-ID does since PCB."""
+
+    def for_checkpoint(self) -> Self:
+        return self.model_copy(update={"weights_file": None, "pretrained": False})
+
+    def build(self, height: int, width: int) -> "Backbone":
+        """The configured backbone for images of that size."""
+        architecture = self.model_dump(include={"patch_size", "embed_dim", "depth", "num_heads"}, exclude_none=True)
+        return build_backbone(
+            self.backbone,
+            image_size=(height, width),
+            weights_file=self.weights_file,
+            pretrained=self.pretrained,
+            pad_images=self.pad_images,
+            last_stride=self.last_stride,
+            **architecture,
+        )
+
+
+class Backbone(nn.Module):
+    """A timm model without its classifier: images [B, 3, H, W] → features [B, width]."""
+
+    def __init__(self, trunk: Any, takes_tokens: bool):
+        super().__init__()
+        self.trunk = trunk
+        self.takes_tokens = takes_tokens
+        """Whether `forward` accepts a token offset."""
+        self.width: int = trunk.num_features
+
+    def forward(self, images: Tensor, token_offset: Tensor | None = None) -> Tensor:
+        """`token_offset` [B, 1, width] is added to every token ahead of the first block (transformers only)."""
+        if not self.takes_tokens:
+            return self.trunk(images)
+        embedded = self.trunk._pos_embed(self.trunk.patch_embed(images))
+        tokens, rotation = embedded if isinstance(embedded, tuple) else (embedded, None)  # [B, 1+patches, width]
+        if token_offset is not None:
+            tokens = tokens + token_offset
+        tokens = self.trunk.norm_pre(tokens)
+        for block in self.trunk.blocks:
+            tokens = block(tokens) if rotation is None else block(tokens, rope=rotation)
+        return self.trunk.forward_head(self.trunk.norm(tokens), pre_logits=True)
+
+    def reset_final_norm(self) -> None:
+        """Set the last LayerNorm of a transformer to weight 1, bias 0."""
+        norm = self.trunk.norm if isinstance(self.trunk.norm, nn.LayerNorm) else self.trunk.fc_norm
+        norm.reset_parameters()
+
+
+def build_backbone(
+    name: str,
+    *,
+    image_size: tuple[int, int],
+    weights_file: Path | None = None,
+    pretrained: bool | None = None,
+    pad_images: bool = False,
+    last_stride: Literal[1, 2] = 1,
+    **architecture: int,
+) -> Backbone:
+    """The backbone called `name` for images of `image_size` (height, width); arguments as in `BackboneConfig`.
+
+    Raises UsageError for an unknown name, an option the architecture lacks, or a size that would be cropped silently;
+    DataError for weights that are missing, unsafe or of another architecture.
+    """
+    timm_name, overrides = ALIASES.get(name, (name, {}))
+    _check_name(name, timm_name)
+    options: dict[str, Any] = {"num_classes": 0} | overrides | architecture
+    takes_tokens = is_model_in_modules(timm_name, TOKEN_MODULES)
+    if takes_tokens:
+        options |= _token_grid(name, timm_name, options, image_size, pad_images)
+    trunk = _create(name, timm_name, options, pretrained=bool(pretrained) and weights_file is None)
+    if last_stride == 1 and is_model_in_modules(timm_name, ["resnet"]):
+        _remove_last_stride(trunk, name)
+    if weights_file is not None:
+        load_weights(trunk, weights_file, name)
+    elif pretrained is None:
+        logger.warning(
+            "%s starts from random weights: set method.weights_file to a local file, method.pretrained=true to "
+            "download them, or method.pretrained=false if random weights are meant.",
+            name,
+        )
+    return Backbone(trunk, takes_tokens)
+
+
+def _check_name(name: str, timm_name: str) -> None:
+    architecture, _, tag = timm_name.partition(".")
+    if not timm.is_model(architecture):
+        hint = did_you_mean(name, [*ALIASES, *timm.list_models()])
+        raise UsageError(f"Unknown method.backbone={name}.{hint} Names: {', '.join(ALIASES)}, or any of timm's models.")
+    tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+    if tag and timm_name not in tagged:
+        raise UsageError(f"method.backbone={name} names weights timm does not know: choose {' or '.join(tagged)}.")
+
+
+def _token_grid(
+    name: str, timm_name: str, options: dict[str, Any], image_size: tuple[int, int], pad_images: bool
+) -> dict[str, Any]:
+    """timm's options for a transformer on images of `image_size`, which must hold whole patches or be padded."""
+    with torch.device("meta"):
+        patch = _create(name, timm_name, options, pretrained=False).patch_embed.patch_size
+    smaller = tuple(side // step * step for side, step in zip(image_size, patch, strict=True))
+    larger = tuple(math.ceil(side / step) * step for side, step in zip(image_size, patch, strict=True))
+    if smaller == image_size:
+        return {"img_size": image_size}
+    if pad_images:
+        return {"img_size": larger, "dynamic_img_size": True, "dynamic_img_pad": True}
+    sizes = " or ".join(f"{height}×{width}" for height, width in (smaller, larger) if height and width)
+    raise UsageError(
+        f"Images of {image_size[0]}×{image_size[1]} (image.height, image.width) do not divide into {name}'s patches of "
+        f"{patch[0]}×{patch[1]} pixels: use {sizes}, or method.pad_images=true."
+    )
+
+
+def _create(name: str, timm_name: str, options: dict[str, Any], *, pretrained: bool) -> Any:
+    try:
+        return timm.create_model(timm_name, pretrained=pretrained, **options)
+    except TypeError as error:
+        raise UsageError(f"method.backbone={name} does not have one of the options given for it ({error}).") from None
+    except OSError as error:
+        raise DataError(
+            f"The weights of {name} cannot be downloaded ({str(error).partition('.')[0]}): set method.weights_file to "
+            "a local copy, or method.pretrained=false."
+        ) from None
+    except RuntimeError as error:
+        if not pretrained:
+            raise
+        raise UsageError(
+            f"timm has no weights that fit method.backbone={name} with these options "
+            f"({str(error).partition(chr(10))[0]}): remove method.patch_size, embed_dim, depth and num_heads, or set "
+            "method.pretrained=false."
+        ) from None
+
+
+def _remove_last_stride(trunk: Any, name: str) -> None:
+    # By hand: timm's output_stride=16 would dilate the last stage, which pretrained weights were not made for.
+    first = trunk.layer4[0]
+    strided = [module for module in first.modules() if getattr(module, "stride", 1) in (2, (2, 2))]
+    if not all(isinstance(module, nn.Conv2d) for module in strided):
+        raise UsageError(f"{name} pools in its last stage: set method.last_stride=2 for it.")
+    for convolution in strided:
+        convolution.stride = (1, 1)

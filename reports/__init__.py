@@ -1,0 +1,1 @@
+"""Reports: everything a person looks at, made from run folders."""

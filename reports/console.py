@@ -1,0 +1,163 @@
+"""What a run says while it is running: a live bar on a terminal, one plain line per epoch in a pipe."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from benchmarks.selection import INITIAL, marked
+
+PIPE_WIDTH = 140
+
+
+class Reporter:
+    """Hears a run's events and prints them. Not a listener of anything else: files are the run folder's business."""
+
+    def __init__(self, *, quiet: bool = False):
+        terminal = sys.stdout.isatty()
+        self.console = Console(highlight=False, soft_wrap=not terminal, width=None if terminal else PIPE_WIDTH)
+        self.leads = os.environ.get("RANK", "0") == "0"
+        """False in the processes of a distributed run that stay silent."""
+        self.quiet = quiet = quiet or not self.leads
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=self.console,
+            disable=quiet or not terminal,
+            transient=True,
+        )
+        self._task: Any = None
+        self._steps = 0
+        self._validation = ""
+
+    def __enter__(self) -> "Reporter":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        getattr(self, "on_" + event["event"].replace("-", "_"))(event)
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    # --- events ---
+
+    def on_start(self, event: Mapping[str, Any]) -> None:
+        self.say(
+            f"{event['run']}: {event['persons']} identities, {event['parameters'] / 1e6:.1f} M parameters, "
+            f"{event['images_per_step']} images a step, selection {marked(event['rule'])}, {event['device']}"
+            + (f" × {event['processes']}" if event["processes"] > 1 else "")
+        )
+
+    def on_already_done(self, event: Mapping[str, Any]) -> None:
+        self.say(f"{event['run']} is finished; nothing to do.")
+
+    def on_resume(self, event: Mapping[str, Any]) -> None:
+        self.say(f"going on in epoch {event['epoch']} after {event['step']} steps")
+
+    def on_progress(self, event: Mapping[str, Any]) -> None:
+        self._show(event["what"], event["done"], event["total"], "")
+        if event["done"] == event["total"] and self.progress.disable:
+            self.say(f"{event['what']}: {event['total']} images")
+
+    def on_epoch_start(self, event: Mapping[str, Any]) -> None:
+        self._steps = event["steps"]
+
+    def on_step(self, event: Mapping[str, Any]) -> None:
+        meter = event["meter"]
+        losses = " ".join(f"{name} {value:.3f}" for name, value in meter.means().items())
+        speed = meter.images / meter.seconds if meter.seconds else 0.0
+        detail = f"{losses} · {speed:.0f} images/s{self._validation}"
+        self._show(f"epoch {event['epoch']}", event["step"], self._steps, detail)
+
+    def on_epoch(self, event: Mapping[str, Any]) -> None:
+        losses = " ".join(f"{name} {value:.3f}" for name, value in event["terms"].items())
+        shares = " ".join(f"{name} {value:.0%}" for name, value in event["gradient_share"].items())
+        parts = [
+            f"epoch {event['epoch']:3d}",
+            f"loss {event['loss']:.3f}",
+            losses,
+            f"lr {event['lr']:.2e}",
+            f"{event['seconds']:.1f} s",
+            f"{event['images_per_second']:.0f} images/s",
+            f"waiting {event['waiting']:.0%}",
+        ]
+        if event["peak_memory"]:
+            parts.append(f"{event['peak_memory'] / 2**30:.1f} GiB")
+        if shares:
+            parts.append(f"gradient {shares}")
+        self.say(" · ".join(parts))
+
+    def on_validation(self, event: Mapping[str, Any]) -> None:
+        self._validation = f" · {_validation_text(event)}"
+        self.say(f"          {_validation_text(event)}" + (" (best so far)" if event["best"] else ""))
+
+    def on_scores(self, event: Mapping[str, Any]) -> None:
+        self.say(f"{marked(event['selection'])} · {event['protocol']} · mAP {percent(event['mAP'])}")
+
+    def _show(self, description: str, done: int, total: int, detail: str) -> None:
+        if self._task is None or self.progress.tasks[-1].description != description:
+            for task in self.progress.task_ids:
+                self.progress.remove_task(task)
+            self._task = self.progress.add_task(description, total=total, detail=detail)
+        self.progress.update(self._task, completed=done, total=total, detail=detail)
+
+    # --- tables ---
+
+    def score_table(self, rows: Iterable[Mapping[str, Any]], headline: str) -> None:
+        """One row per protocol and selection. Scores in percent; the headline selection last."""
+        rows = list(rows)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in ("protocol", "selection"):
+            table.add_column(column)
+        for column in ("epoch", "mAP", "R1", "R5", "R10", "mINP", "queries"):
+            table.add_column(column, justify="right")
+        for row in sorted(rows, key=lambda row: row["selection"] == headline):
+            scores = [percent(row[name]) for name in ("mAP", "R1", "R5", "R10", "mINP")]
+            style = "bold" if row["selection"] == headline else ""
+            table.add_row(
+                row["protocol"],
+                marked(row["selection"]),
+                str(row["epoch"]),
+                *scores,
+                str(row["queries"]),
+                style=style,
+            )
+        self.console.print(table)
+        for line in gains(rows, headline):
+            self.console.print(line, markup=False)
+
+
+def _validation_text(event: Mapping[str, Any]) -> str:
+    return f"{marked(event['rule'])} mAP {percent(event['mAP'])} R1 {percent(event['R1'])}"
+
+
+def percent(score: float | None) -> str:
+    """A score between 0 and 1 as percent with one decimal; «–» where no query had a valid match."""
+    return "–" if score is None or score != score else f"{100 * score:.1f}"
+
+
+def gains(rows: Iterable[Mapping[str, Any]], headline: str) -> Iterable[str]:
+    """Sentences that compare the headline with the initial weights and the protocols with each other."""
+    at = {(row["selection"], row["protocol"]): row["mAP"] for row in rows}
+    for (selection, protocol), score in at.items():
+        initial = at.get((INITIAL, protocol))
+        if selection == headline and initial:
+            times = f"{score / initial:.1f} × the initial weights' {percent(initial)}"
+            yield f"{protocol} mAP: {percent(score)} is {times}."
+    standard, changing = at.get((headline, "standard")), at.get((headline, "cloth-changing"))
+    if standard and changing:
+        yield f"standard mAP is {standard / changing:.1f} × cloth-changing mAP: that much of the score is clothes."

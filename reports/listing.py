@@ -1,0 +1,181 @@
+"""What `list` and `show` print. `list` imports no torch; `show` imports the method or dataset that it shows."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from textwrap import fill, indent
+from typing import Any
+
+from benchmarks.records import RunFolder, RunStore
+from datasets import DATASETS
+from datasets.errors import UsageError
+from datasets.registry import Registry
+from methods import METHODS
+
+WIDTH = 118
+
+
+# --- list ---
+
+
+def _entries(registry: Registry) -> Iterator[str]:
+    for entry in registry.entries.values():
+        yield f"{entry.name:<20} {entry.title}"
+
+
+def list_methods(values: Mapping[str, str]) -> Iterator[str]:
+    yield from _entries(METHODS)
+
+
+def list_datasets(values: Mapping[str, str]) -> Iterator[str]:
+    yield from _entries(DATASETS)
+
+
+def list_protocols(values: Mapping[str, str]) -> Iterator[str]:
+    """The protocols of `dataset`, or of every dataset."""
+    names = [values["dataset.name"]] if "dataset.name" in values else list(DATASETS.entries)
+    for name in names:
+        for protocol in DATASETS.get(name)(Path()).protocols():
+            ignored = ", ".join(str(flag.name).lower().replace("_", " ") for flag in protocol.ignore) or "nothing"
+            pair = f"{protocol.query} × {protocol.gallery}"
+            yield f"{name:<14} {protocol.name:<18} {pair:<18} of the query's person it ignores: {ignored}"
+            if protocol.source:
+                yield f"{'':<14} {protocol.source}"
+
+
+def list_runs(values: Mapping[str, str]) -> Iterator[str]:
+    """Every run, its state and the mAP of its first protocol under the selection that counts."""
+    store = RunStore(Path(values.get("runs", "runs")))
+    runs = list(store)
+    if not runs:
+        yield f"No runs in {store.root}."
+    for run in runs:
+        yield f"{run.run_id:<48} {run.status()['state']:<8} {_result(run)}"
+
+
+def _result(run: RunFolder) -> str:
+    rows = [row for row in run.scores() if row["selection"] == run.headline]
+    return f"{rows[0]['protocol']} mAP {100 * rows[0]['mAP']:.1f} ({rows[0]['selection']})" if rows else ""
+
+
+LISTINGS: dict[str, Callable[[Mapping[str, str]], Iterator[str]]] = {
+    "methods": list_methods,
+    "datasets": list_datasets,
+    "protocols": list_protocols,
+    "runs": list_runs,
+}
+
+
+# --- show ---
+
+
+def show(values: Mapping[str, str]) -> Iterator[str]:
+    """Everything that can be set for a method and a dataset, or everything about a dataset or a run."""
+    if "run" in values:
+        yield from _show_run(RunStore(Path(values.get("runs", "runs"))).get(values["run"]))
+    elif "method.name" in values:
+        yield from _show_method(values["method.name"], values.get("dataset.name"))
+    elif "dataset.name" in values:
+        yield from _show_dataset(values["dataset.name"])
+    else:
+        raise UsageError("show what? method=NAME, dataset=NAME or run=ID.")
+
+
+def _show_method(name: str, dataset: str | None) -> Iterator[str]:
+    from benchmarks.resolve import keys, spec_class
+    from benchmarks.spec import Session
+
+    method = METHODS.get(name)
+    yield f"{name}: {method.title}"
+    yield ""
+    if method.quirks:
+        yield "where the released code differs (here · released code · the key that chooses)"
+        for here, released, key in method.quirks:
+            yield _wrapped(f"- {here} · {released} · {key}")
+        yield ""
+    if method.ablations:
+        yield "ablation rows (ablation=NAME)"
+        for row, changes in method.ablations.items():
+            yield _wrapped(
+                f"{row}: {' '.join(f'{key}={value}' for key, value in changes.items()) or 'nothing changed'}"
+            )
+        yield ""
+    for recipe, changes in method.recipes.items():
+        if dataset in (None, recipe):
+            yield f"recipe for {'any other dataset' if recipe == '*' else recipe}"
+            yield _wrapped(" ".join(f"{key}={value}" for key, value in changes.items()))
+            yield ""
+    yield "keys of the experiment (they change the result)"
+    yield from _keys(keys(spec_class(name, dataset or "synthetic")))
+    yield ""
+    yield "keys of the session (where and how; they do not)"
+    yield from _keys(keys(Session))
+
+
+def _keys(fields: Iterator[tuple[str, Any]]) -> Iterator[str]:
+    for key, field in fields:
+        if key in ("method.name", "dataset.name"):
+            continue
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        search = extra.get("search")
+        tuned = f" [search {search['low']:g} … {search['high']:g}{' log' if search['log'] else ''}]" if search else ""
+        allowed = "" if search else _bounds(field)
+        yield f"  {key}={_plain(field.get_default(call_default_factory=True))}{tuned}{allowed}"
+        if field.description:
+            yield indent(fill(" ".join(field.description.split()), WIDTH - 8), "        ")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_plain(item) for item in value) + "]"
+    return (
+        {None: "none", True: "true", False: "false"}.get(value, str(value))
+        if not isinstance(value, float)
+        else f"{value:g}"
+    )
+
+
+def _bounds(field: Any) -> str:
+    """The choices or limits that pydantic will check."""
+    choices = getattr(field.annotation, "__args__", ())
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return f" [{' | '.join(choices)}]"
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [
+        f"{sign} {getattr(m, name):g}" for m in field.metadata for name, sign in signs.items() if hasattr(m, name)
+    ]
+    return f" [{', '.join(limits)}]" if limits else ""
+
+
+def _show_dataset(name: str) -> Iterator[str]:
+    from benchmarks.resolve import keys
+
+    dataset = DATASETS.get(name)
+    yield f"{name}: {dataset.title} ({dataset.year})"
+    for label, text in (("homepage", dataset.homepage), ("citation", dataset.citation), ("terms", dataset.terms)):
+        if text:
+            yield _wrapped(f"{label}: {text}")
+    for split, counts in dataset.statistics.items():
+        said = ", ".join(f"{count:,} {what}" for what, count in vars(counts).items() if count is not None)
+        yield f"published, {split}: {said}"
+    yield ""
+    yield "protocols (the first one selects)"
+    yield from (f"  {line}" for line in list_protocols({"dataset.name": name}))
+    fields = [(f"dataset.{key}", field) for key, field in keys(dataset.Config) if key != "name"]
+    if fields:
+        yield ""
+        yield "keys"
+        yield from _keys(iter(fields))
+
+
+def _show_run(run: RunFolder) -> Iterator[str]:
+    yield f"{run.path}: {run.status()['state']}"
+    yield (run.path / "spec.yaml").read_text(encoding="utf-8").rstrip()
+    for start in run.starts():
+        yield f"started {start['started']}: {start['command']} (commit {start['commit']})"
+    for row in run.scores():
+        yield json.dumps({key: value for key, value in row.items() if key not in ("event", "time")})
+
+
+def _wrapped(text: str) -> str:
+    return fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)

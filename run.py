@@ -1,0 +1,280 @@
+"""The command line: `python run.py [verb] key=value …`. Parse, dispatch a verb, exit code; all else lies below."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from benchmarks.resolve import Resolved
+
+HELP = """\
+ccreid-bench: a benchmark for clothes-changing person re-identification.
+
+usage: python run.py [verb] key=value …          (no verb: train)
+
+  python run.py method=differ dataset=synthetic               first five minutes, no data
+  python run.py method=differ dataset=ltcc data=DIR           the paper's recipe on LTCC
+  python run.py method=baseline,differ dataset=ltcc seed=0,1  comma lists: every combination, one run each
+
+verbs:
+{verbs}
+
+`python run.py VERB --help` says more. The same command again goes on with a run that was broken off.
+exit codes: 0 done · 2 usage · 3 data problem · 4 diverged · 75 stopped by a signal after a checkpoint"""
+
+TRAIN_HELP = """\
+usage: python run.py [train] method=NAME dataset=NAME [key=value …]
+
+Train, select, evaluate and record one experiment, or every combination of comma lists.
+
+  data=DIR            folder that holds the datasets (or the variable CCREID_DATA)
+  seed=0,1,2          one run each
+  config=FILE         YAML or Python with any of the keys; `_base_` inherits
+  ablation=NAME       a row of the method's ablation table (`show method=NAME`)
+  print=config        print every key, its value and where it came from, and stop
+  dry=true            list the runs with their ids and what is done, and stop
+  runs=DIR cache=DIR device=cuda:0 quiet=true …       where and how, not what: `show method=NAME`
+
+Several GPUs for one run: torchrun --nproc-per-node 4 run.py method=… dataset=…"""
+
+EVALUATE_HELP = """\
+usage: python run.py evaluate run=ID [selection=last|validation|oracle] [evaluate.KEY=VALUE …]
+
+Score a finished run again, under other options of the evaluation (metric, flip, normalise, protocols). The result is
+written under the run's evaluations/ and leaves the run's own scores alone. Needs the test images, no training data."""
+
+LIST_HELP = """\
+usage: python run.py list methods|datasets|protocols|runs [dataset=NAME] [runs=DIR]"""
+
+SHOW_HELP = """\
+usage: python run.py show method=NAME [dataset=NAME]    |    show dataset=NAME    |    show run=ID
+
+Every key with its default, range and meaning; the paper's recipe; where the released code differs."""
+
+CHECK_HELP = """\
+usage: python run.py check dataset=NAME data=DIR [deep=true]
+
+Is the dataset's folder right? Counts against the authors' table, unreadable images, identities in both train and test,
+what each protocol leaves. deep=true decodes every image. Exit code 3 when something is wrong."""
+
+SYNTHESIZE_HELP = """\
+usage: python run.py synthesize layout=ltcc out=DIR [people=60 seed=0 …]
+       python run.py synthesize sheet=FILE.png [people=60 seed=0 …]
+
+Write the synthetic world to disk in a dataset's official layout, or a contact sheet of it. `show dataset=synthetic`
+lists the options of the world."""
+
+
+class Verb(NamedTuple):
+    run: Callable[[Sequence[str]], int]
+    summary: str
+    help: str
+
+
+def main(words: Sequence[str]) -> int:
+    """Carry out a command line; the exit code."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP.format(verbs="\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())))
+        return 0
+    name, rest = ("train", words) if "=" in words[0] or words[0].startswith("-") else (words[0], words[1:])
+    from datasets.config import did_you_mean
+    from datasets.errors import CCReIDError
+
+    try:
+        if name not in VERBS:
+            print(f"Unknown verb {name}.{did_you_mean(name, VERBS)} Verbs: {', '.join(VERBS)}.", file=sys.stderr)
+            return 2
+        if any(word in ("-h", "--help") for word in rest):
+            print(VERBS[name].help)
+            return 0
+        return VERBS[name].run(rest)
+    except CCReIDError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+# --- train ---
+
+
+def train(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+
+    values = parse_words(words)
+    config, ablation, show, dry = (values.pop(key, None) for key in ("config", "ablation", "print", "dry"))
+    plans = _plans(values, config, ablation)
+    if show is not None:
+        return _print_config(plans, show)
+    if _yes("dry", dry):
+        return _print_plans(plans)
+    for number, plan in enumerate(plans, start=1):
+        if len(plans) > 1:
+            print(f"[{number}/{len(plans)}] {plan.spec.run_id}")
+        _carry_out(plan)
+    return 0
+
+
+def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> "list[Resolved]":
+    """One resolved configuration per combination of the comma lists."""
+    from benchmarks.resolve import resolve
+    from benchmarks.words import product
+
+    rows = ablation.split(",") if ablation else [None]
+    file = Path(config) if config else None
+    return [resolve(combination, file, row) for combination in product(values) for row in rows]
+
+
+def _carry_out(plan: "Resolved") -> None:
+    from benchmarks.experiment import run
+    from reports.console import Reporter
+
+    with Reporter(quiet=plan.session.quiet) as reporter:
+        folder = run(plan.spec, plan.session, reporter)
+        if reporter.leads:
+            reporter.score_table(folder.scores(), folder.headline)
+            print(folder.path)
+
+
+def _print_config(plans: "list[Resolved]", what: str) -> int:
+    import yaml
+
+    from benchmarks.resolve import describe
+    from datasets.errors import UsageError
+
+    if what != "config":
+        raise UsageError(f"print={what} is not known: print=config shows the resolved configuration.")
+    for plan in plans:
+        print(f"# {plan.spec.run_id}")
+        for key, value, origin in describe(plan):
+            text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
+            print(f"{f'{key}: {text}':<60} # {origin}")
+    return 0
+
+
+def _print_plans(plans: "list[Resolved]") -> int:
+    from benchmarks.records import RunStore
+
+    for plan in plans:
+        state = RunStore(plan.session.runs).open(plan.spec.run_id).status()["state"]
+        print(f"{plan.spec.run_id}  {'to do' if state == 'new' else state}")
+    return 0
+
+
+# --- evaluate ---
+
+
+def evaluate(words: Sequence[str]) -> int:
+    from benchmarks.evaluation import evaluate_run
+    from benchmarks.words import parse_words
+    from reports.console import Reporter
+
+    values = parse_words(words)
+    run_id, selection = _required(values, "run", EVALUATE_HELP), values.pop("selection", None)
+    with Reporter(quiet=values.get("quiet") == "true") as reporter:
+        result = evaluate_run(run_id, selection, values, reporter)
+    reporter.score_table(result.rows, result.selection)
+    print(result.folder)
+    return 0
+
+
+# --- list and show ---
+
+
+def list_(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from datasets.config import did_you_mean
+    from datasets.errors import UsageError
+    from reports.listing import LISTINGS
+
+    what = words[0] if words else ""
+    if what not in LISTINGS:
+        raise UsageError(f"list what?{did_you_mean(what, LISTINGS)} Choose one of {', '.join(LISTINGS)}.")
+    return _print(LISTINGS[what](_only(parse_words(words[1:]), {"dataset.name", "runs"})))
+
+
+def show(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.listing import show
+
+    return _print(show(_only(parse_words(words), {"method.name", "dataset.name", "run", "runs"})))
+
+
+def _print(lines: Iterable[str]) -> int:
+    for line in lines:
+        print(line)
+    return 0
+
+
+# --- check and synthesize ---
+
+
+def check(words: Sequence[str]) -> int:
+    from benchmarks.check import check_dataset
+    from benchmarks.words import parse_words
+
+    values = parse_words(words)
+    name, deep = _required(values, "dataset.name", CHECK_HELP), _yes("deep", values.pop("deep", None))
+    levels = set()
+    for level, sentence in check_dataset(name, values, deep=deep):
+        levels.add(level)
+        print(f"{level:<8} {sentence}")
+    return 3 if "error" in levels else 0
+
+
+def synthesize(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words, read_value
+    from datasets.errors import UsageError
+    from reports.synthesis import save_contact_sheet, write_world
+
+    values = parse_words(words)
+    layout, out, sheet = (values.pop(key, None) for key in ("layout", "out", "sheet"))
+    options = {key: read_value(key, value) for key, value in values.items()}
+    if sheet is not None:
+        print(save_contact_sheet(Path(sheet), options))
+    elif layout is not None and out is not None:
+        print(write_world(layout, Path(out), options))
+    else:
+        raise UsageError("synthesize needs layout=NAME and out=DIR, or sheet=FILE.png.")
+    return 0
+
+
+# --- words ---
+
+
+def _required(values: dict[str, str], key: str, usage: str) -> str:
+    from datasets.errors import UsageError
+
+    if key not in values:
+        raise UsageError(f"Say which {key.removesuffix('.name')}. {usage.splitlines()[0]}")
+    return values.pop(key)
+
+
+def _only(values: dict[str, str], known: set[str]) -> dict[str, str]:
+    from datasets.config import did_you_mean
+    from datasets.errors import UsageError
+
+    for key in values:
+        if key not in known:
+            raise UsageError(f"Unknown key {key}.{did_you_mean(key, known)}")
+    return values
+
+
+def _yes(key: str, value: str | None) -> bool:
+    from datasets.errors import UsageError
+
+    if value not in (None, "true", "false"):
+        raise UsageError(f"{key}={value}: write {key}=true or {key}=false.")
+    return value == "true"
+
+
+VERBS = {
+    "train": Verb(train, "train, select, evaluate and record (the default)", TRAIN_HELP),
+    "evaluate": Verb(evaluate, "score a finished run again under other options", EVALUATE_HELP),
+    "list": Verb(list_, "methods, datasets, protocols or runs", LIST_HELP),
+    "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", SHOW_HELP),
+    "check": Verb(check, "is a dataset's folder right?", CHECK_HELP),
+    "synthesize": Verb(synthesize, "write the synthetic world to disk", SYNTHESIZE_HELP),
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Sweeps: searching a method's tunables."""

@@ -1,0 +1,170 @@
+"""LTCC's lists agree with the official codes, wherever the folder lies; a folder that is not LTCC's is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import DATASETS
+from datasets.base import Counts, Ignore
+from datasets.checks import check, count
+from datasets.errors import DataError, UsageError
+from datasets.ltcc import LTCC
+
+PEERS = ("CAL", "AIM", "CSSC", "MADE", "DIFFER", "GEFF")
+SPLITS = ("train", "query", "gallery")
+
+
+@pytest.fixture(scope="session")
+def golden_lists(golden: Path) -> dict[str, dict]:
+    return {peer: json.loads((golden / "datasets" / f"{peer}__ltcc.json").read_text()) for peer in PEERS}
+
+
+def build_tree(root: Path, paths: list[str]) -> Path:
+    """The generated tree of the golden lists: small images under `root`/LTCC_ReID."""
+    for number, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 16), (number % 256, 80, 120)).save(root / path, format="png")
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path: Path, golden_lists) -> Path:
+    lists = golden_lists["CAL"]
+    return build_tree(tmp_path / "data", [row[0] for split in SPLITS for row in lists[split]])
+
+
+def dense(values) -> list[int]:
+    return np.unique(values, return_inverse=True)[1].tolist()
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_lists_agree_with_the_official_codes_row_for_row(tree, golden_lists, peer):
+    golden, dataset = golden_lists[peer], LTCC(tree)
+    samples = {split: dataset.split(split) for split in SPLITS}
+    for split in SPLITS:
+        paths, _, cameras, _ = zip(*golden[split], strict=True)
+        assert [f"LTCC_ReID/{path}" for path in samples[split].paths] == list(paths)
+        assert samples[split].camera.tolist() == list(cameras)
+    assert dense(samples["train"].person) == [row[1] for row in golden["train"]]
+    assert dense(samples["train"].clothes) == [row[3] for row in golden["train"]]
+    tested = golden["query"] + golden["gallery"]
+    assert np.concatenate([samples["query"].person, samples["gallery"].person]).tolist() == [row[1] for row in tested]
+    clothes = np.concatenate([samples["query"].clothes, samples["gallery"].clothes])
+    assert dense(clothes) == [row[3] for row in tested]
+
+
+def test_clothes_are_unique_over_the_dataset(tree):
+    """Outfit 1 of two people, and of train and test, are different clothes."""
+    dataset = LTCC(tree)
+    owner: dict[int, int] = {}
+    for split in SPLITS:
+        samples = dataset.split(split)
+        for clothes, person in zip(samples.clothes.tolist(), samples.person.tolist(), strict=True):
+            assert owner.setdefault(clothes, person) == person
+    assert len(owner) == 6 + 5
+
+
+@pytest.mark.parametrize("name", ["root_c_9", "a b-1_c2 query", "LTCC", "000_1_c1_000001.png"])
+def test_labels_do_not_depend_on_the_folders_above(tree, tmp_path, name):
+    """Several official codes search the whole path, so that `_c` in a folder's name puts everyone in one outfit."""
+    expected = LTCC(tree).split("train")
+    moved = tmp_path / name
+    (tree / "LTCC_ReID").rename(moved)
+    found = LTCC(moved).split("train")
+    assert found.paths == expected.paths
+    assert found.person.tolist() == expected.person.tolist()
+    assert found.clothes.tolist() == expected.clothes.tolist()
+
+
+def test_symbolic_link_as_root(tree, tmp_path):
+    (tmp_path / "link").symlink_to(tree / "LTCC_ReID")
+    assert len(LTCC(tmp_path / "link").split("train")) == 36
+
+
+def test_upper_case_extension_is_read(tree):
+    image = next((tree / "LTCC_ReID/train").iterdir())
+    image.rename(image.with_suffix(".PNG"))
+    dataset = LTCC(tree)
+    assert len(dataset.split("train")) == 36
+    assert dataset.read_image(f"train/{image.stem}.PNG").shape == (16, 8, 3)
+
+
+def test_hidden_files_and_file_managers_leftovers_are_ignored(tree):
+    for name in (".DS_Store", "._000_1_c1_014912.png", "Thumbs.db"):
+        (tree / "LTCC_ReID/train" / name).write_bytes(b"x")
+    assert len(LTCC(tree).split("train")) == 36
+
+
+@pytest.mark.parametrize(
+    "name", ["0001_1_c1_014912.png", "000_1_c1_014912.jpg", "x000_1_c1_014912.png", "000_1_c1_14912.png", "notes.txt"]
+)
+def test_foreign_file_is_refused_by_name(tree, name):
+    """A file that would get a wrong label, or silently none, stops the reading instead."""
+    (tree / "LTCC_ReID/query" / name).write_bytes(b"x")
+    with pytest.raises(
+        DataError, match=rf"{name} is not named like .*PID_OUTFIT_cCAMERA_FRAME.png.*\(1 of 7 are not\)"
+    ):
+        LTCC(tree).split("query")
+
+
+def test_missing_root_names_what_is_expected(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere does not exist: expected the folder LTCC_ReID with train, query and"):
+        LTCC(tmp_path / "nowhere").split("train")
+
+
+def test_half_of_the_dataset_names_the_missing_folder(tree):
+    (tree / "LTCC_ReID/test").rename(tree / "LTCC_ReID/gallery")
+    assert len(LTCC(tree).split("train")) == 36
+    with pytest.raises(DataError, match=r"LTCC_ReID/test does not exist: .* only train and query there"):
+        LTCC(tree).split("gallery")
+
+
+def test_empty_folder_is_refused(tmp_path):
+    (tmp_path / "LTCC_ReID/train").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no images"):
+        LTCC(tmp_path).split("train")
+
+
+def test_unknown_split_is_refused(tree):
+    with pytest.raises(UsageError, match="no split test: choose one of train, query, gallery"):
+        LTCC(tree).split("test")
+
+
+def test_registered_with_the_cloth_changing_protocol_first():
+    dataset = DATASETS.get("ltcc")(Path("unused"))
+    ignore = {protocol.name: protocol.ignore for protocol in dataset.protocols()}
+    assert list(ignore.items()) == [
+        ("cloth-changing", Ignore.SAME_CAMERA | Ignore.SAME_CLOTHES),
+        ("standard", Ignore.SAME_CAMERA),
+        ("same-clothes", Ignore.SAME_CAMERA | Ignore.OTHER_CLOTHES),
+    ]
+
+
+def test_check_finds_wrong_counts_broken_images_and_shared_people(tree):
+    """`run.py check`: each defect is one sentence; the untouched tree differs from the published counts only."""
+    dataset = LTCC(tree)
+    messages = [finding.message for finding in check(dataset)]
+    assert "train has 36 images, but its authors publish 9576." in messages
+    assert all("authors publish" in message for message in messages)
+    assert count(dataset.split("train")) == Counts(persons=3, images=36, clothes=6)
+
+    gallery = tree / "LTCC_ReID/test"
+    cut, empty = sorted(gallery.iterdir())[:2]
+    cut.write_bytes(cut.read_bytes()[:60])
+    empty.write_bytes(b"")
+    (gallery / "000_1_c1_000001.png").write_bytes(cut.read_bytes())
+    errors = [finding.message for finding in check(dataset) if finding.level == "error"]
+    assert [f"{empty} is not a readable image" in error for error in errors] == [True, False]
+    assert errors[1] == "1 people are in both train and gallery, first 0."
+    deep = [finding.message for finding in check(dataset, deep=True) if finding.level == "error"]
+    assert sum(str(cut) in message for message in deep) == 1
+
+
+def test_check_goes_on_after_a_missing_split(tree):
+    (tree / "LTCC_ReID/query").rename(tree / "elsewhere")
+    messages = [finding.message for finding in check(LTCC(tree))]
+    assert sum("query does not exist" in message for message in messages) == 1
+    assert "gallery has 30 images, but its authors publish 7050." in messages
