@@ -71,7 +71,7 @@ def learning_rate(
     elapsed = epoch if unshifted else epoch - 1
     if elapsed < schedule.warmup_epochs:
         start = rate * schedule.warmup_factor if schedule.warmup_lr is None else schedule.warmup_lr
-        return start + elapsed * (rate - start) / schedule.warmup_epochs
+        return start + elapsed * ((rate - start) / schedule.warmup_epochs)
     if schedule.name == "constant":
         return rate
     if schedule.name == "multistep":

@@ -4,6 +4,7 @@ Later layers win: defaults, the method's recipe for the dataset, an ablation row
 line. An unknown key, a wrong type or a value out of range raises UsageError with the key, its origin and the mend.
 """
 
+import functools
 import itertools
 import os
 from collections.abc import Iterator, Mapping
@@ -71,6 +72,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", field
 
 
+@functools.cache
 def spec_class(method: str, dataset: str) -> type[Spec]:
     """`Spec` with the sections `method` and `dataset` typed for these two."""
     method_config, dataset_config = METHODS.get(method).Config, DATASETS.get(dataset).Config

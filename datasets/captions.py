@@ -172,7 +172,7 @@ def _read_features(path: Path) -> tuple[dict[str, int], FloatArray]:
             data, names = archive["data"], archive["metadata"]
     except KeyError as error:
         raise DataError(f"{path} lacks an array: it must hold `data` and `metadata` ({error.args[0]}).") from None
-    except (ValueError, OSError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path} cannot be read without unpickling ({error}): "
             f"save it again with numpy.savez as a numeric `data` and a string `metadata` array."

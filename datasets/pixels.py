@@ -12,9 +12,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, Literal
 
@@ -48,9 +47,9 @@ def pixel_cache(
 ) -> UInt8Array:
     """Read-only memory map of `samples`, [N, height, width, 3] RGB, or [N, height, width] labels for kind "mask".
 
-    Masks are resized to the nearest pixel. Built in `folder` when it is not there yet, by `workers` threads (processes
-    for a dataset that renders its images); the bytes do not depend on their number. The file appears complete or not at
-    all, and of two processes that want it at once one builds and the other waits. `progress` is told (done, total).
+    Masks are resized to the nearest pixel. Built in `folder` when it is not there yet, by `workers` threads; the bytes
+    do not depend on their number. The file appears complete or not at all, and of two processes that want it at once
+    one builds and the other waits. `progress` is told (images done, images in all).
     Raises DataError naming an image that cannot be decoded, or when the disk is full.
     """
     shape = (len(samples), height, width) + ((3,) if kind == "image" else ())
@@ -70,7 +69,7 @@ def pixel_cache(
                 return pixels
             _remove_abandoned(path)
             with (
-                _executor(workers, rendered=not dataset.folder) as executor,
+                _executor(workers) as executor,
                 replacing(path) as temporary,
                 temporary.open("wb") as file,
             ):
@@ -138,15 +137,12 @@ def _open(path: Path, shape: Sequence[int]) -> UInt8Array | None:
 
 
 @contextlib.contextmanager
-def _executor(workers: int, *, rendered: bool) -> Iterator[Executor | None]:
-    """Threads for decoding, as PIL releases the interpreter's lock; processes for rendering; None: this thread."""
+def _executor(workers: int) -> Iterator[Executor | None]:
+    """`workers` threads, or None for this one. PIL (decoding) and OpenCV (rendering) release the interpreter's lock."""
     if workers <= 1:
         yield None
         return
-    if rendered:
-        executor: Executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    else:
-        executor = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         yield executor
     finally:

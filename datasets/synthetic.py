@@ -1,7 +1,7 @@
 """Synthetic: a drawn world of people, shared outfits and cameras, with parsing masks and captions (no files needed).
 
-People differ in body, gait, head and hair; each owns a few outfits, and the same outfits hang in many wardrobes, so that
-clothes mislead. Every image is a pure function of (configuration, name): drawing one never depends on another.
+People differ in body, gait, head and hair; each owns a few outfits, and the same outfits hang in many wardrobes, so
+that clothes mislead. Every image is a pure function of (configuration, name): drawing one never depends on another.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pydantic import Field
 
 from . import DATASETS
 from .base import DatasetConfig, Ignore, Protocol, ReIDDataset, Samples, UInt8Array
-from .errors import DataError
+from .errors import DataError, UsageError
 from .synthetic_captions import describe, summarise
 from .synthetic_drawing import draw_person
 from .synthetic_people import Outfit, Person, Purpose, make_outfit, make_person, random
@@ -37,21 +37,21 @@ NAME = re.compile(r"(train|query|gallery)/(\d{3})_(\d)_c(\d{1,2})_(\d{6})\.png")
 class SyntheticConfig(DatasetConfig):
     """How large the world is and how hard."""
 
-    name: str = "synthetic"
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Another seed is another world."""
-    people: int = Field(60, ge=2, le=500)
+    people: int = Field(default=60, ge=2, le=500)
     """Training identities."""
-    test_people: int = Field(60, ge=2, le=500)
+    test_people: int = Field(default=60, ge=2, le=500)
     """Identities in query and gallery; nobody is in both halves."""
-    wardrobe: int = Field(60, ge=8, le=2000)
+    wardrobe: int = Field(default=60, ge=8, le=2000)
     """Outfits that people choose theirs from: the fewer, the more people look alike by their clothes."""
-    cameras: int = Field(4, ge=2, le=12)
-    tracklets: int = Field(2, ge=1, le=20)
+    cameras: int = Field(default=4, ge=2, le=12)
+    """Places; each has a backdrop, light, height and picture quality of its own."""
+    tracklets: int = Field(default=2, ge=1, le=20)
     """Walks of a person in an outfit past a camera."""
-    frames: int = Field(3, ge=2, le=100)
+    frames: int = Field(default=3, ge=2, le=100)
     """Consecutive images of one walk."""
-    height: int = Field(192, ge=64, le=512)
+    height: int = Field(default=192, ge=64, le=512)
     """Average height of an image in pixels; the width is about half."""
 
 
@@ -90,26 +90,26 @@ class Scene:
 
 
 @cache
-def wardrobe_of(config: SyntheticConfig, person: int) -> tuple[int, ...]:
+def _wardrobe(seed: int, wardrobe: int, person: int) -> tuple[int, ...]:
     """Numbers of the outfits that a person owns, one to four; men own no skirts. One person in ten never changes."""
-    rng = random(config.seed, Purpose.WARDROBE, person)
-    woman = make_person(config.seed, person).woman
-    shop = [k for k in range(config.wardrobe) if woman or not make_outfit(config.seed, k).feminine]
+    rng = random(seed, Purpose.WARDROBE, person)
+    woman = make_person(seed, person).woman
+    shop = [k for k in range(wardrobe) if woman or not make_outfit(seed, k).feminine]
     owned = min(len(shop), int(rng.choice([1, 2, 3, 4], p=[0.1, 0.5, 0.3, 0.1])))
     return tuple(int(k) for k in rng.permutation(shop)[:owned])
 
 
 @cache
-def cameras_of(config: SyntheticConfig, person: int, outfit: int) -> tuple[int, ...]:
+def _cameras(seed: int, cameras: int, person: int, outfit: int) -> tuple[int, ...]:
     """The cameras that see a person in their `outfit`-th outfit: two, sometimes three, of them, ascending."""
-    rng = random(config.seed, Purpose.WARDROBE, person, outfit)
-    seen = min(config.cameras, 2 + int(rng.random() < 0.2))
-    return tuple(sorted(int(k) + 1 for k in rng.permutation(config.cameras)[:seen]))
+    rng = random(seed, Purpose.WARDROBE, person, outfit)
+    seen = min(cameras, 2 + int(rng.random() < 0.2))
+    return tuple(sorted(int(k) + 1 for k in rng.permutation(cameras)[:seen]))
 
 
 @DATASETS.register("synthetic")
 class Synthetic(ReIDDataset):
-    """The generated world. `root` is not used: nothing lies on disk."""
+    """The generated world. `root` is not used: nothing lies on disk. Names and labels are of LTCC's form."""
 
     name = "synthetic"
     title = "Synthetic: a procedurally drawn clothes-changing world"
@@ -130,10 +130,18 @@ class Synthetic(ReIDDataset):
         answering = [row for row in self._rows(test) if not self._asks(row)]
         return {"train": list(self._rows(range(self.config.people))), "query": asked, "gallery": answering}
 
+    def wardrobe_of(self, person: int) -> tuple[int, ...]:
+        """Numbers of the outfits that a person owns, in the order in which names count them."""
+        return _wardrobe(self.config.seed, self.config.wardrobe, person)
+
+    def cameras_of(self, person: int, outfit: int) -> tuple[int, ...]:
+        """Numbers of the cameras that see a person in their `outfit`-th outfit, ascending."""
+        return _cameras(self.config.seed, self.config.cameras, person, outfit)
+
     def _rows(self, people: range) -> Iterator[Row]:
         for person in people:
-            for outfit in range(1, len(wardrobe_of(self.config, person)) + 1):
-                for camera in cameras_of(self.config, person, outfit):
+            for outfit in range(1, len(self.wardrobe_of(person)) + 1):
+                for camera in self.cameras_of(person, outfit):
                     for walk in range(self.config.tracklets):
                         for step in range(self.config.frames):
                             yield Row(person, outfit, camera, walk, step)
@@ -143,13 +151,14 @@ class Synthetic(ReIDDataset):
         return row.walk == 0 and row.step == self.config.frames // 2
 
     def split(self, name: str) -> Samples:
+        """Camera c1 is 0. Clothes are person × 100 + outfit. Raises UsageError for an unknown split."""
         if name not in self.splits:
-            raise DataError(f"{self.name} has no split {name}: choose one of {', '.join(self.splits)}.")
+            raise UsageError(f"{self.name} has no split {name}: choose one of {', '.join(self.splits)}.")
         rows = self.rows[name]
         person, outfit, camera, walk = np.array([row.numbers for row in rows], dtype=np.int64).T
-        clothes = person * 10 + outfit
+        clothes = person * 100 + outfit
         paths = tuple(f"{name}/{row.stem}.png" for row in rows)
-        return Samples(paths, person, camera, clothes, tracklet=(clothes * 100 + camera) * 100 + walk)
+        return Samples(paths, person, camera - 1, clothes, tracklet=(clothes * 100 + camera) * 100 + walk)
 
     def protocols(self) -> Sequence[Protocol]:
         same_camera, source = Ignore.SAME_CAMERA, "the conventions of LTCC"
@@ -183,7 +192,9 @@ class Synthetic(ReIDDataset):
 
     def fingerprint(self, samples: Samples) -> str:
         """Changes with the configuration, the way of drawing, and the list of images."""
-        text = "\n".join((self.name, str(DRAWING_VERSION), self.config.model_dump_json(), *samples.paths))
+        text = "\n".join(
+            (self.name, str(DRAWING_VERSION), self.config.model_dump_json(exclude={"name"}), *samples.paths)
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def row(self, path: str) -> Row:
@@ -200,8 +211,8 @@ class Synthetic(ReIDDataset):
         config = self.config
         return (
             row.person < config.people + config.test_people
-            and 1 <= row.outfit <= len(wardrobe_of(config, row.person))
-            and row.camera in cameras_of(config, row.person, row.outfit)
+            and 1 <= row.outfit <= len(self.wardrobe_of(row.person))
+            and row.camera in self.cameras_of(row.person, row.outfit)
             and row.walk < config.tracklets
             and row.step < config.frames
             and split == ("train" if row.person < config.people else "query" if self._asks(row) else "gallery")
@@ -218,7 +229,7 @@ class Synthetic(ReIDDataset):
         place, speed = rng.uniform(0.1, 0.9), 0.012 * float(np.sin(yaw))
         return Scene(
             make_person(seed, row.person),
-            make_outfit(seed, wardrobe_of(self.config, row.person)[row.outfit - 1]),
+            make_outfit(seed, self.wardrobe_of(row.person)[row.outfit - 1]),
             Pose(float(phase + pace * row.step), float(yaw), walking, phone),
             camera,
             brightness=float(rng.uniform(0.88, 1.12)),
@@ -236,9 +247,10 @@ class Synthetic(ReIDDataset):
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         backdrop = make_backdrop(self.config.seed, row.camera)
         image = cv2.warpAffine(backdrop, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        canvas = Canvas(image, np.zeros((height, width), np.uint8))
-        foot = (width * rng.normal(0.5, 0.025), height * rng.normal(0.93, 0.012))
-        scale = height * 0.84 / 1.80 * rng.uniform(0.95, 1.04)
+        canvas = Canvas(np.asarray(image, dtype=np.float32), np.zeros((height, width), np.uint8))
+        foot = (width * rng.normal(0.5, 0.025), height * rng.normal(0.945, 0.01))
+        usual = 0.5 * (scene.person.stature + 1.70)  # the box follows the person by half: the tall look taller
+        scale = height * 0.90 / usual * rng.uniform(0.95, 1.02)
         view = View(scene.pose.yaw, scene.camera.elevation, scale, (float(foot[0]), float(foot[1])))
         draw_person(canvas, scene.person, scene.outfit, scene.pose, view, scene.camera.light)
         return canvas

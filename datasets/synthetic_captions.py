@@ -15,8 +15,8 @@ PATTERN_PHRASES = {
     "vertically striped": "with {second} vertical stripes",
     "checked": "with {second} checks",
     "dotted": "with {second} dots",
-    "two-tone": "with a {second} lower half",
-    "printed": "with a {second} print on the chest",
+    "two-tone": "and {second} below the chest",
+    "printed": "with a print in {second} on the chest",
 }
 PLACE_PHRASES = {
     "corridor": "a corridor with a row of doors",
@@ -68,7 +68,7 @@ def describe(
 
 def biometrics(person: Person, rng: np.random.Generator) -> str:
     body = f"{_stature(person)} and {_build(person, rng)}"
-    shape = _one_of(rng, [phrase for phrase in _features(person)] or ["even proportions"])
+    shape = _one_of(rng, _features(person) or ["even proportions"])
     return _one_of(
         rng,
         [
@@ -81,17 +81,17 @@ def biometrics(person: Person, rng: np.random.Generator) -> str:
 
 def summarise(person: Person, rng: np.random.Generator) -> str:
     """All that the images of one person together tell about the body."""
-    features = ", ".join(_features(person)) or "even proportions"
+    *features, last = [f"{person.skin} skin", *(_features(person) or ["even proportions"])]
     return (
         f"{_article(person.age).capitalize()} {_noun(person)} who is {_stature(person)} and {_build(person, rng)}, "
-        f"with {person.skin} skin, {features}."
+        f"with {', '.join(features)} and {last}."
     )
 
 
 def hairstyle(person: Person, outfit: Outfit, pose: Pose, rng: np.random.Generator) -> str:
     hair = HAIR_PHRASES[person.hair_style].format(hair=person.hair)
     if outfit.hat is not None:
-        hair += f", partly under a {outfit.hat.colour} cap"
+        hair += f", partly under {_article(outfit.hat.colour)} cap"
     beard = {"none": "", "moustache": "a moustache", "short": "a short beard", "full": "a full beard"}[person.beard]
     if beard and viewpoint(pose.yaw) in ("front", "front three-quarter", "side"):
         hair += f", and {beard}"
@@ -114,7 +114,9 @@ def clothing(person: Person, outfit: Outfit, rng: np.random.Generator) -> str:
 def posture(person: Person, pose: Pose, rng: np.random.Generator) -> str:
     view = _one_of(rng, list(VIEW_PHRASES[viewpoint(pose.yaw)]))
     if not pose.walking:
-        act = _one_of(rng, ["stands still", "is standing", "stands upright" if person.stoop < 0.12 else "stands stooped"])
+        act = _one_of(
+            rng, ["stands still", "is standing", "stands upright" if person.stoop < 0.12 else "stands stooped"]
+        )
     else:
         gait = "long" if person.stride > 1.08 else "short" if person.stride < 0.85 else "even"
         act = _one_of(rng, ["walks", f"walks with {gait} steps", "is walking", "is in mid-step"])
@@ -126,7 +128,7 @@ def interaction(person: Person, outfit: Outfit, pose: Pose, rng: np.random.Gener
     things = []
     if outfit.bag is not None:
         manner = {"backpack": "on the back", "shoulder bag": "over the shoulder", "handbag": "in the left hand"}
-        things.append(f"carries a {outfit.bag.colour} {outfit.bag.kind} {manner[outfit.bag.kind]}")
+        things.append(f"carries {_article(outfit.bag.colour)} {outfit.bag.kind} {manner[outfit.bag.kind]}")
     if pose.phone:
         things.append(_one_of(rng, ["holds a phone", "looks at a phone in the right hand"]))
     if not things:
@@ -138,7 +140,9 @@ def environment(camera: Camera, rng: np.random.Generator) -> str:
     level = camera.brightness
     light = "dim" if level < 0.82 else "bright" if level > 1.05 else "moderate"
     tint = ", warm" if camera.gains[0] > 1.07 else ", cool" if camera.gains[0] < 0.93 else ""
-    height = "from high above" if camera.elevation > 0.25 else "at eye level" if camera.elevation < 0.1 else "from above"
+    height = (
+        "from high above" if camera.elevation > 0.25 else "at eye level" if camera.elevation < 0.1 else "from above"
+    )
     inside = "indoors" if camera.indoors else "outdoors"
     place = PLACE_PHRASES[camera.place]
     return _one_of(
@@ -202,7 +206,7 @@ def _worn(garment: Garment) -> str:
     if garment.pattern in PATTERN_PHRASES:
         name += " " + PATTERN_PHRASES[garment.pattern].format(second=garment.second)
     if garment.kind in ("jacket", "coat"):
-        name += f", open over a {garment.second} top"
+        name += f", open over {_article(garment.second)} top"
     return name
 
 

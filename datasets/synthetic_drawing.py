@@ -1,5 +1,6 @@
 """Drawing a person in an outfit: body and clothes from back to front; the head is in `synthetic_head.py`."""
 
+from dataclasses import replace
 from math import cos, pi, sin
 
 import numpy as np
@@ -8,7 +9,7 @@ from .masks import Lip
 from .synthetic_head import Head, draw_hair_behind, draw_hair_front, draw_head
 from .synthetic_people import CLOTH_COLOURS, Garment, Outfit, Person
 from .synthetic_pose import Joint, Pose, View, joints, shoulder_half_width
-from .synthetic_shapes import Canvas, Colour, FloatArray, Patch, capsule, column, ellipse, paint, rounded
+from .synthetic_shapes import Canvas, FloatArray, Patch, capsule, column, ellipse, paint, rgb, rounded
 
 SLEEVES = {"T-shirt": 0.55, "tank top": 0.0}
 """Share of the upper arm that a sleeve covers; every other garment has long sleeves."""
@@ -21,7 +22,14 @@ class Figure:
     """One person in one outfit and pose, seen by one camera; `draw` puts it on a canvas."""
 
     def __init__(self, canvas: Canvas, person: Person, outfit: Outfit, pose: Pose, view: View, light: float):
-        self.canvas, self.person, self.outfit, self.pose, self.view, self.light = canvas, person, outfit, pose, view, light
+        self.canvas, self.person, self.outfit, self.pose, self.view, self.light = (
+            canvas,
+            person,
+            outfit,
+            pose,
+            view,
+            light,
+        )
         self.joints = joints(person, pose)
         self.loose = LOOSENESS.get(outfit.upper.kind, 0.003)
         self.fat = 0.55 + 0.45 * person.build
@@ -60,7 +68,7 @@ class Figure:
             self._straps()
 
     def _cloth(self, patch: Patch | None, garment: Garment, label: int | None, middle: float = 0.0) -> None:
-        """Paint a patch with the garment's colour, pattern, folds and roundness; `middle`: row of the chest print."""
+        """Paint a patch with the garment's colour, pattern, folds and roundness; `middle`: row of the chest."""
         if patch is None:
             return
         brightness = rounded(patch, self.light) * self._folds(patch)
@@ -74,7 +82,7 @@ class Figure:
 
     def _pattern(self, patch: Patch, garment: Garment, middle: float) -> FloatArray:
         """[h, w, 3] colour of the cloth, unlit. The pattern turns with the body: it is laid out by angle and height."""
-        base, second = np.float32(garment.rgb), np.float32(CLOTH_COLOURS[garment.second])
+        base, second = rgb(garment.rgb), rgb(CLOTH_COLOURS[garment.second])
         angle = np.arcsin(patch.across) - self.pose.yaw
         height = (patch.y - self.view.foot[1]) / self.view.scale
         match garment.pattern:
@@ -101,7 +109,7 @@ class Figure:
 
     def _skin(self, patch: Patch | None, label: int) -> None:
         if patch is not None:
-            colour = np.float32(self.person.skin_colour) * rounded(patch, self.light)[:, :, None]
+            colour = rgb(self.person.skin_colour) * rounded(patch, self.light)[:, :, None]
             paint(self.canvas, patch, colour, label)
 
     def _shadow(self) -> None:
@@ -116,7 +124,11 @@ class Figure:
     def _leg(self, side: str) -> None:
         tall, at, lower = self.person.stature, self.joints, self.outfit.lower
         hip, knee, ankle = (at[f"{side} {name}"] for name in ("hip", "knee", "ankle"))
-        thigh, calf, heel = 0.047 * tall * self.fat * (0.6 + 0.4 * self.person.hips), 0.031 * tall * self.fat, 0.019 * tall
+        thigh, calf, heel = (
+            0.047 * tall * self.fat * (0.6 + 0.4 * self.person.hips),
+            0.031 * tall * self.fat,
+            0.019 * tall,
+        )
         skin = Lip.LEFT_LEG if side == "left" else Lip.RIGHT_LEG
         self._shoe(side)
         if lower.kind in ("trousers", "jeans"):
@@ -129,18 +141,28 @@ class Figure:
             if lower.kind == "shorts":
                 self._cloth(self._limb(hip, _between(hip, knee, 0.8), (thigh + 0.015, calf + 0.035)), lower, Lip.PANTS)
         if self.outfit.shoes.kind == "boots":
-            self._cloth(self._limb(_between(ankle, knee, 0.5), ankle, (calf + 0.02, heel + 0.018)), self.outfit.shoes, _shoe(side))
+            self._cloth(
+                self._limb(_between(ankle, knee, 0.5), ankle, (calf + 0.02, heel + 0.027)),
+                self.outfit.shoes,
+                _shoe(side),
+            )
 
     def _shoe(self, side: str) -> None:
         tall = self.person.stature
         heel, toe = self.joints[f"{side} heel"], self.joints[f"{side} toe"]
         if self.outfit.shoes.kind == "trainers":
-            sole = self._limb((heel[0], heel[1] - 0.010, heel[2]), (toe[0], toe[1] - 0.010, toe[2]), (0.019 * tall, 0.016 * tall))
+            sole = self._limb(
+                (heel[0], heel[1] - 0.010, heel[2]), (toe[0], toe[1] - 0.010, toe[2]), (0.019 * tall, 0.016 * tall)
+            )
             paint(self.canvas, sole, (0.86, 0.86, 0.84), _shoe(side))
         self._cloth(self._limb(heel, toe, (0.021 * tall, 0.016 * tall)), self.outfit.shoes, _shoe(side))
         ankle = self.joints[f"{side} ankle"]
-        self._skin(self._limb(ankle, heel, (0.018 * tall, 0.018 * tall)), Lip.LEFT_LEG if side == "left" else Lip.RIGHT_LEG)
-        self._cloth(self._limb(heel, _between(heel, toe, 0.4), (0.021 * tall, 0.02 * tall)), self.outfit.shoes, _shoe(side))
+        self._skin(
+            self._limb(ankle, heel, (0.018 * tall, 0.018 * tall)), Lip.LEFT_LEG if side == "left" else Lip.RIGHT_LEG
+        )
+        self._cloth(
+            self._limb(heel, _between(heel, toe, 0.4), (0.021 * tall, 0.02 * tall)), self.outfit.shoes, _shoe(side)
+        )
 
     def _sections(self, top: float, bottom: float, loose: float, flare: float = 0.0) -> Patch | None:
         """The trunk between two heights in metres; below the hips it falls straight, wider by `flare` at the bottom."""
@@ -155,7 +177,12 @@ class Figure:
             (shoulder - 0.040 * tall, 0.98 * width, 0.058 * tall * fat, 0.0),
             (shoulder - 0.075 * tall, 0.93 * width, 0.066 * tall * fat, 0.008 * tall),
             (shoulder - 0.125 * tall, 0.80 * width, 0.066 * tall * fat, (0.020 if person.woman else 0.008) * tall),
-            (hip + 0.095 * tall, (0.076 if person.woman else 0.083) * tall * fat**1.25, 0.056 * tall * fat, 0.04 * person.belly * tall),
+            (
+                hip + 0.095 * tall,
+                (0.076 if person.woman else 0.083) * tall * fat**1.25,
+                0.056 * tall * fat,
+                0.04 * person.belly * tall,
+            ),
             (hip + 0.045 * tall, 0.088 * tall * fat * person.hips, 0.062 * tall * fat, 0.045 * person.belly * tall),
             (hip - 0.030 * tall, 0.097 * tall * fat * person.hips, 0.066 * tall * fat, -0.004 * tall),
             (hip - 0.40 * tall, (0.085 + flare) * tall * fat * person.hips, (0.066 + flare) * tall * fat + step, 0.0),
@@ -165,7 +192,9 @@ class Figure:
         levels = [top, *[section[0] for section in body if bottom < section[0] < top], bottom]
         y, centre, half = [], [], []
         for level in levels:
-            lateral, sagittal, forward = (float(np.interp(level, heights, [s[k] for s in reversed(body)])) for k in (1, 2, 3))
+            lateral, sagittal, forward = (
+                float(np.interp(level, heights, [s[k] for s in reversed(body)])) for k in (1, 2, 3)
+            )
             round_here = belly * float(np.exp(-(((level - hip - 0.07 * tall) / (0.09 * tall)) ** 2)))
             lean = max(0.0, level - hip) * sin(person.stoop)
             x, row = self.view.project((0.0, level, forward + lean))
@@ -214,7 +243,9 @@ class Figure:
         if upper.kind == "hoodie":
             x, y = view.project((0.0, shoulder + 0.006 * tall, -0.045 * tall))
             size = tall * view.scale
-            self._cloth(ellipse(self.canvas, (x, y), 0.055 * size, (0.02 if self.facing > 0 else 0.045) * size), upper, label)
+            self._cloth(
+                ellipse(self.canvas, (x, y), 0.055 * size, (0.02 if self.facing > 0 else 0.045) * size), upper, label
+            )
 
     def _arm(self, side: str) -> None:
         tall, at, upper = self.person.stature, self.joints, self.outfit.upper
@@ -226,19 +257,27 @@ class Figure:
         hand = _between(elbow, wrist, 1.22)
         self._skin(self._limb(wrist, hand, (0.019 * tall, 0.018 * tall)), label)
         sleeve = SLEEVES.get(upper.kind, 1.0)
+        fabric = replace(upper, pattern="plain") if upper.pattern == "printed" else upper
         chest = self.view.project((0.0, at["neck"][1] - 0.14 * tall, 0.0))[1]
         if sleeve < 1:
             self._skin(self._limb(elbow, wrist, (middle, end)), label)
             self._skin(self._limb(shoulder, elbow, (top, middle)), label)
         if sleeve:
-            limb = self._limb(shoulder, _between(shoulder, elbow, sleeve), (top + 0.7 * self.loose, middle + self.loose + 0.004))
-            self._cloth(limb, upper, cloth, chest)
+            limb = self._limb(
+                shoulder, _between(shoulder, elbow, sleeve), (top + 0.7 * self.loose, middle + self.loose + 0.004)
+            )
+            self._cloth(limb, fabric, cloth, chest)
         if sleeve == 1:
-            self._cloth(self._limb(elbow, wrist, (middle + self.loose, end + self.loose)), upper, cloth, chest)
+            self._cloth(self._limb(elbow, wrist, (middle + self.loose, end + self.loose)), fabric, cloth, chest)
         if self.pose.phone and side == "right":
             x, y = self.view.project(hand)
-            size = 0.045 * self.view.scale
-            paint(self.canvas, ellipse(self.canvas, (x, y - size), size * 0.7, size * 1.3), (0.05, 0.05, 0.07), Lip.BACKGROUND)
+            size = 0.036 * self.view.scale
+            paint(
+                self.canvas,
+                ellipse(self.canvas, (x, y - size), size * 0.7, size * 1.3),
+                (0.05, 0.05, 0.07),
+                Lip.BACKGROUND,
+            )
 
     def _bag(self) -> None:
         """The bag itself: behind the trunk when its wearer comes towards the camera."""
@@ -251,7 +290,9 @@ class Figure:
             bottom = view.project((0.0, shoulder - 0.26 * tall, -0.12 * tall))[1]
             half = view.half_width(0.085 * tall, 0.050 * tall)
             rows = [top, top + 0.15 * (bottom - top), bottom - 0.1 * (bottom - top), bottom]
-            self._cloth(column(self.canvas, rows, [x] * 4, [half * 0.7, half, half * 1.05, half * 0.85]), bag, Lip.BACKGROUND)
+            self._cloth(
+                column(self.canvas, rows, [x] * 4, [half * 0.7, half, half * 1.05, half * 0.85]), bag, Lip.BACKGROUND
+            )
             return
         if bag.kind == "handbag":
             x, top = view.project(_between(self.joints["left elbow"], self.joints["left wrist"], 1.3))
@@ -263,7 +304,7 @@ class Figure:
         self._cloth(column(self.canvas, [top, top + size], [x, x], [half * 0.85, half]), bag, Lip.BACKGROUND)
 
     def _straps(self) -> None:
-        """Bands over the chest of a wearer who faces the camera; the shoulder bag hangs at the left hip, in front of it."""
+        """Bands over the chest of somebody facing the camera; a shoulder bag hangs at the left hip, in front of it."""
         bag, tall = self.outfit.bag, self.person.stature
         if bag is None or bag.kind == "handbag":
             return
@@ -288,11 +329,6 @@ def _shoe(side: str) -> int:
     return Lip.LEFT_SHOE if side == "left" else Lip.RIGHT_SHOE
 
 
-def draw_person(
-    canvas: Canvas, person: Person, outfit: Outfit, pose: Pose, view: View, light: float
-) -> None:
+def draw_person(canvas: Canvas, person: Person, outfit: Outfit, pose: Pose, view: View, light: float) -> None:
     """Paint the person into `canvas`, with the LIP label of every pixel; `light`: side it comes from, -1 … 1."""
     Figure(canvas, person, outfit, pose, view, light).draw()
-
-
-__all__ = ["Colour", "draw_person"]

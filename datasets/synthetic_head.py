@@ -9,7 +9,7 @@ import numpy as np
 from .masks import Lip
 from .synthetic_people import Garment, Person
 from .synthetic_pose import Joint, View, head_height
-from .synthetic_shapes import Canvas, FloatArray, Patch, Point, capsule, column, ellipse, paint, rounded
+from .synthetic_shapes import Canvas, FloatArray, Patch, Point, capsule, column, ellipse, paint, rgb, rounded
 
 FACE_ANGLES = (0.0, 0.55, 0.95, 1.25, 1.6, pi)
 """Angles from the nose, in radians, at which `HAIRLINES` gives the lowest hair."""
@@ -56,7 +56,7 @@ class Head:
 
 
 def _lit(colour: tuple[float, float, float], patch: Patch, light: float) -> FloatArray:
-    return np.float32(colour) * rounded(patch, light)[:, :, None]
+    return rgb(colour) * rounded(patch, light)[:, :, None]
 
 
 def draw_head(canvas: Canvas, head: Head, scale: float, hat: Garment | None) -> None:
@@ -94,7 +94,10 @@ def _grown_hair(canvas: Canvas, head: Head) -> None:
     volume = VOLUME.get(person.hair_style, 1.07)
     shell = ellipse(
         canvas,
-        (head.centre[0] - 0.05 * head.half_width * sin(head.view.yaw), head.centre[1] - (volume - 1) * 0.4 * head.half_height),
+        (
+            head.centre[0] - 0.05 * head.half_width * sin(head.view.yaw),
+            head.centre[1] - (volume - 1) * 0.4 * head.half_height,
+        ),
         head.half_width * volume,
         head.half_height * volume,
     )
@@ -109,7 +112,7 @@ def _grown_hair(canvas: Canvas, head: Head) -> None:
     texture = 1 + 0.08 * strands + 0.14 * np.clip(height, -1, 1)
     colour = _lit(person.hair_colour, shell, head.light) * texture[:, :, None]
     if person.hair_style == "buzz cut":
-        colour = 0.62 * colour + 0.38 * np.float32(person.skin_colour)
+        colour = 0.62 * colour + 0.38 * rgb(person.skin_colour)
     paint(canvas, shell._replace(coverage=shell.coverage * grown), colour, Lip.HAIR)
     if person.hair_style == "bun":
         (x, y), _ = head.at(pi, 0.62, 1.25)
@@ -139,13 +142,13 @@ def _ears(canvas: Canvas, head: Head) -> None:
         place, towards = head.at(angle, 0.0, 1.02)
         if towards > -0.35:
             ear = ellipse(canvas, place, 0.13 * head.half_height, 0.20 * head.half_height)
-            paint(canvas, ear, tuple(0.86 * c for c in head.person.skin_colour), Lip.FACE)  # type: ignore[arg-type]
+            paint(canvas, ear, 0.86 * rgb(head.person.skin_colour), Lip.FACE)
 
 
 def _face(canvas: Canvas, head: Head) -> None:
     """Beard, eyes, brows, nose, mouth and glasses, each only where it is turned to the camera."""
     person, unit = head.person, head.half_height
-    skin = np.float32(person.skin_colour)
+    skin = rgb(person.skin_colour)
     if person.beard != "none":
         chin = ellipse(canvas, (head.centre[0], head.centre[1] + 0.05 * unit), head.half_width, head.half_height)
         if chin is not None:
@@ -166,7 +169,7 @@ def _face(canvas: Canvas, head: Head) -> None:
             paint(canvas, ellipse(canvas, place, 0.15 * unit * towards + 0.2, 0.075 * unit), (0.95, 0.94, 0.92), None)
             paint(canvas, ellipse(canvas, place, 0.075 * unit, 0.08 * unit), (0.10, 0.07, 0.06), None)
             brow = ellipse(canvas, head.at(angle, 0.30)[0], 0.19 * unit * towards, 0.05 * unit)
-            paint(canvas, brow, tuple(0.8 * c for c in person.hair_colour), None)  # type: ignore[arg-type]
+            paint(canvas, brow, 0.8 * rgb(person.hair_colour), None)
             if person.glasses:
                 frame = ellipse(canvas, place, 0.23 * unit * towards + 0.3, 0.19 * unit)
                 if frame is not None:
@@ -175,7 +178,12 @@ def _face(canvas: Canvas, head: Head) -> None:
     place, towards = head.at(0.0, -0.48)
     if towards > 0.1:
         lips = (0.70, 0.28, 0.28) if person.woman else (0.58, 0.33, 0.29)
-        paint(canvas, ellipse(canvas, place, 0.20 * unit * towards, 0.06 * unit), tuple(0.5 * a + 0.5 * b for a, b in zip(lips, person.skin_colour, strict=True)), None)  # type: ignore[arg-type]
+        paint(
+            canvas,
+            ellipse(canvas, place, 0.20 * unit * towards, 0.06 * unit),
+            0.5 * (rgb(lips) + skin),
+            None,
+        )
     if person.glasses and abs(sin(head.view.yaw)) > 0.4 and cos(head.view.yaw) > -0.3:
         side = -pi / 2 if sin(head.view.yaw) > 0 else pi / 2
         bow = capsule(canvas, head.at(side, 0.10)[0], head.at(side * 0.35, 0.10)[0], 0.6, 0.6)
@@ -190,7 +198,13 @@ def draw_hair_behind(canvas: Canvas, head: Head, scale: float) -> None:
         root, _ = head.at(pi, 0.45, 1.1)
         tip, _ = head.at(pi, -1.0, 1.0)
         away = -sin(head.view.yaw)
-        tail = capsule(canvas, root, (root[0] + away * 0.45 * head.half_height, tip[1] + 0.6 * head.half_height), 0.26 * head.half_height, 0.12 * head.half_height)
+        tail = capsule(
+            canvas,
+            root,
+            (root[0] + away * 0.45 * head.half_height, tip[1] + 0.6 * head.half_height),
+            0.26 * head.half_height,
+            0.12 * head.half_height,
+        )
         if tail is not None:
             paint(canvas, tail, _lit(person.hair_colour, tail, head.light), Lip.HAIR)
     if style not in LENGTH:
@@ -217,6 +231,12 @@ def draw_hair_front(canvas: Canvas, head: Head, scale: float) -> None:
         start, towards = head.at(angle, 0.1, 1.05)
         if towards > -0.2:
             drop = head.half_height * 0.8 + 0.7 * LENGTH[person.hair_style] * person.stature * scale
-            strand = capsule(canvas, start, (start[0] + 0.05 * drop * np.sign(angle), start[1] + drop), 0.17 * head.half_height, 0.20 * head.half_height)
+            strand = capsule(
+                canvas,
+                start,
+                (start[0] + 0.05 * drop * np.sign(angle), start[1] + drop),
+                0.17 * head.half_height,
+                0.20 * head.half_height,
+            )
             if strand is not None:
                 paint(canvas, strand, _lit(person.hair_colour, strand, head.light), Lip.HAIR)

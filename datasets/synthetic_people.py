@@ -173,19 +173,26 @@ def make_outfit(seed: int, number: int) -> Outfit:
     rng = random(seed, Purpose.OUTFIT, number)
     colours = tuple(CLOTH_COLOURS)
     feminine = bool(rng.random() < 0.25)
-    upper_kind = _pick(rng, UPPER_KINDS, [4, 3, 3, 2, 3, 2, 1])
-    upper = Garment(upper_kind, _pick(rng, colours), _pick(rng, PATTERNS, [7, 2, 1, 1.5, 1, 1.5, 2]))
-    upper = Garment(upper.kind, upper.colour, upper.pattern, _pick(rng, [name for name in colours if name != upper.colour]))
+    kind, colour = _pick(rng, UPPER_KINDS, [4, 3, 3, 2, 3, 2, 1]), _pick(rng, colours)
+    pattern = _pick(rng, PATTERNS, [7, 2, 1, 1.5, 1, 1.5, 0 if kind in ("jacket", "coat") else 2])
+    upper = Garment(kind, colour, pattern, _pick(rng, [name for name in colours if name != colour]))
     kinds = ("skirt", "long skirt") if feminine else ("trousers", "jeans", "shorts")
     kind = _pick(rng, kinds) if feminine else _pick(rng, kinds, [4, 4, 2])
-    lower = Garment(kind, _pick(rng, DENIM if kind == "jeans" else ("black", "grey", "navy blue", "beige", "brown", *colours)))
+    lower = Garment(
+        kind, _pick(rng, DENIM if kind == "jeans" else ("black", "grey", "navy blue", "beige", "brown", *colours))
+    )
     bag = _pick(rng, ("none", "backpack", "shoulder bag", "handbag"), [5, 2, 2, 1])
     return Outfit(
         number=number,
         upper=upper,
         lower=lower,
-        shoes=Garment(_pick(rng, ("trainers", "shoes", "boots"), [4, 3, 2]), _pick(rng, ("black", "white", "brown", "grey", "red"))),
-        bag=None if bag == "none" else Garment(bag, _pick(rng, ("black", "brown", "red", "blue", "olive", "grey", "beige"))),
+        shoes=Garment(
+            _pick(rng, ("trainers", "shoes", "boots"), [4, 3, 2]),
+            _pick(rng, ("black", "white", "brown", "grey", "red")),
+        ),
+        bag=None
+        if bag == "none"
+        else Garment(bag, _pick(rng, ("black", "brown", "red", "blue", "olive", "grey", "beige"))),
         hat=Garment("cap", _pick(rng, colours)) if rng.random() < 0.07 else None,
         feminine=feminine,
     )

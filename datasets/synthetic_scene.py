@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .synthetic_people import Purpose, random
-from .synthetic_shapes import Colour, FloatArray
+from .synthetic_shapes import Colour, FloatArray, rgb
 
 HEIGHT, WIDTH = 288, 960
 """Size of a camera's whole view in pixels: five to six people high boxes side by side."""
@@ -65,13 +65,13 @@ def make_camera(seed: int, number: int) -> Camera:
 def expose(camera: Camera, image: FloatArray, brightness: float, rng: np.random.Generator) -> FloatArray:
     """[H, W, 3] what the camera records of a scene: blur, low resolution, exposure, colour cast and noise."""
     height, width = image.shape[:2]
-    image = cv2.GaussianBlur(image, (0, 0), max(camera.blur * height / 192, 0.15))
+    recorded = cv2.GaussianBlur(image, (0, 0), max(camera.blur * height / 192, 0.15))
     if camera.resolution < 0.95:
         small = (max(8, round(width * camera.resolution)), max(16, round(height * camera.resolution)))
-        image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (width, height))
-    gains = np.float32(camera.gains) * np.float32(camera.brightness * brightness * camera.contrast)
-    image = image * gains + np.float32(0.42 * (1 - camera.contrast))
-    return image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(camera.noise)
+        recorded = cv2.resize(cv2.resize(recorded, small, interpolation=cv2.INTER_AREA), (width, height))
+    gains = rgb(camera.gains) * np.float32(camera.brightness * brightness * camera.contrast)
+    exposed = recorded * gains + np.float32(0.42 * (1 - camera.contrast))
+    return exposed + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(camera.noise)
 
 
 @lru_cache(maxsize=16)
@@ -84,9 +84,9 @@ def make_backdrop(seed: int, number: int) -> FloatArray:
     PLACES[camera.place](image, horizon, rng)
     rough = rng.standard_normal((HEIGHT // 6, WIDTH // 6, 1), dtype=np.float32) * 0.035
     image *= 1 + cv2.resize(rough, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)[:, :, None]
-    image = np.clip(cv2.GaussianBlur(image, (0, 0), 1.1), 0, 1)
-    image.flags.writeable = False  # shared by every image of the camera
-    return image
+    seen = np.clip(cv2.GaussianBlur(image, (0, 0), 1.1), 0, 1).astype(np.float32)
+    seen.flags.writeable = False  # shared by every image of the camera
+    return seen
 
 
 def _rectangle(image: FloatArray, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
@@ -230,7 +230,9 @@ def _station(image: FloatArray, horizon: int, rng: np.random.Generator) -> None:
         _rectangle(image, x, horizon - 150, x + 110, horizon - 95, (0.93, 0.93, 0.92))
         _rectangle(image, x + 8, horizon - 130, x + 102, horizon - 115, sign)
         _rectangle(image, x + 150, horizon - 26, x + 240, horizon - 18, (0.45, 0.30, 0.16))
-    _rectangle(image, 0, horizon + 0.45 * (HEIGHT - horizon), WIDTH, horizon + 0.52 * (HEIGHT - horizon), (0.85, 0.72, 0.2))
+    _rectangle(
+        image, 0, horizon + 0.45 * (HEIGHT - horizon), WIDTH, horizon + 0.52 * (HEIGHT - horizon), (0.85, 0.72, 0.2)
+    )
 
 
 PLACES: dict[str, Callable[[FloatArray, int, np.random.Generator], None]] = {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating]
 Point = tuple[float, float]
 Colour = tuple[float, float, float]
 
@@ -109,6 +109,11 @@ def paint(canvas: Canvas, patch: Patch | None, colour: Colour | FloatArray, labe
     image += patch.coverage[:, :, None] * (np.asarray(colour, dtype=np.float32) - image)
     if label is not None:
         canvas.labels[patch.window][patch.coverage > 0.5] = label
+
+
+def rgb(colour: Colour) -> FloatArray:
+    """[3], to reckon with."""
+    return np.array(colour, dtype=np.float32)
 
 
 def rounded(patch: Patch, light: float, depth: float = 0.22) -> FloatArray:

@@ -72,11 +72,11 @@ def _encode_open_clip(name: str, texts: Sequence[str], weights_file: Path) -> Fl
 
     architecture = open_clip.get_model_config(name)
     assert architecture is not None  # noqa: S101 - the names are open_clip's own
-    # Only the text tower is built: the image tower of the largest model would take 17 GB.
-    tower = TextTransformer(output_dim=architecture["embed_dim"], **architecture["text_cfg"]).eval()
     try:
         weights: Any = load_state_dict(str(weights_file), device="cpu", weights_only=True)
         text_weights = {key[5:]: value for key, value in weights.items() if key.startswith("text.")}
+        # Only the text tower is built: the image tower of the largest model would take 17 GB.
+        tower = TextTransformer(output_dim=architecture["embed_dim"], **architecture["text_cfg"]).eval()
         tower.load_state_dict(text_weights or weights)
     except Exception as error:  # whatever a file of unknown origin makes its reader raise
         reason = str(error).strip().partition("\n")[0]

@@ -142,7 +142,7 @@ def build_backbone(
 def _check_name(name: str, timm_name: str) -> None:
     architecture, _, tag = timm_name.partition(".")
     if not timm.is_model(architecture):
-        hint = did_you_mean(name, [*ALIASES, *timm.list_models()])
+        hint = did_you_mean(name, ALIASES) or did_you_mean(name, timm.list_models())
         raise UsageError(f"Unknown method.backbone={name}.{hint} Names: {', '.join(ALIASES)}, or any of timm's models.")
     tagged = timm.list_models(f"{architecture}.*", pretrained=True)
     if tag and timm_name not in tagged:
@@ -191,8 +191,9 @@ def _create(name: str, timm_name: str, options: dict[str, Any], *, pretrained: b
 def _remove_last_stride(trunk: Any, name: str) -> None:
     # By hand: timm's output_stride=16 would dilate the last stage, which pretrained weights were not made for.
     first = trunk.layer4[0]
-    strided = [module for module in first.modules() if getattr(module, "stride", 1) in (2, (2, 2))]
-    if not all(isinstance(module, nn.Conv2d) for module in strided):
+    layers = [module for module in first.modules() if not list(module.children())]
+    strided = [layer for layer in layers if getattr(layer, "stride", 1) in (2, (2, 2))]
+    if not all(isinstance(layer, nn.Conv2d) for layer in strided):
         raise UsageError(f"{name} pools in its last stage: set method.last_stride=2 for it.")
     for convolution in strided:
         convolution.stride = (1, 1)

@@ -85,11 +85,11 @@ SYNTHETIC = STRONG_BASELINE | {
     "image.height": 96,
     "image.width": 48,
     "augment.pad_crop": 4,
-    "train.epochs": 30,
+    "train.epochs": 15,
     "train.precision": "fp32",
     "optimiser.lr": 1e-3,
     "schedule.name": "cosine",
-    "schedule.warmup_epochs": 3,
+    "schedule.warmup_epochs": 2,
 }
 
 

@@ -160,14 +160,14 @@ SYNTHETIC: dict[str, Any] = {
     "captions.text_model": "hashing-128",
     "sampler.batch_size": 64,
     "sampler.instances": 4,
-    "train.epochs": 40,
+    "train.epochs": 15,
     "train.precision": "fp32",
     "optimiser.name": "adamw",
     "optimiser.lr": 1e-3,
     "optimiser.weight_decay": 0.05,
     "optimiser.decay_vectors": False,
     "schedule.name": "cosine",
-    "schedule.warmup_epochs": 5,
+    "schedule.warmup_epochs": 2,
     "schedule.min_factor": 0.01,
 }
 

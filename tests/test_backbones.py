@@ -1,0 +1,265 @@
+"""Backbones by name and their weights: sizes that would be cropped, layouts of weight files, and files to refuse."""
+
+import logging
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from datasets.errors import DataError, UsageError
+from methods.backbones import Backbone, BackboneConfig, build_backbone
+
+TINY = {"patch_size": 14, "embed_dim": 64, "depth": 3, "num_heads": 4}
+
+
+def tiny_eva(size: tuple[int, int] = (56, 56), weights_file: Path | None = None, **options) -> Backbone:
+    return build_backbone(
+        "eva02_clip_tiny", image_size=size, weights_file=weights_file, pretrained=False, **(TINY | options)
+    )
+
+
+def same(first: Backbone, second: Backbone) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+# --- forward ---
+
+
+def test_tokens_go_the_way_timm_sends_them():
+    backbone = tiny_eva().eval()
+    images = torch.randn(2, 3, 56, 56)
+    with torch.no_grad():
+        assert torch.equal(backbone(images), backbone.trunk(images))
+        assert torch.equal(backbone(images, torch.zeros(2, 1, 64)), backbone(images))
+        assert not torch.allclose(backbone(images, torch.ones(2, 1, 64)), backbone(images))
+    assert backbone(images).shape == (2, backbone.width)
+
+
+def test_an_ordinary_vision_transformer_takes_an_offset_too():
+    backbone = build_backbone(
+        "vit_tiny_patch16_224", image_size=(64, 32), pretrained=False, depth=2, embed_dim=32, num_heads=2
+    ).eval()
+    images = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images), backbone.trunk(images))
+        assert not torch.allclose(backbone(images, torch.ones(2, 1, 32)), backbone(images))
+
+
+def test_rotary_table_is_the_official_one(golden: Path):
+    with np.load(golden / "differ/model_tiny.npz", allow_pickle=False) as arrays:
+        tiny, full = (torch.from_numpy(arrays[key]) for key in ("rope_official", "rope_224_full"))
+    torch.testing.assert_close(tiny_eva().trunk.rope.get_embed(), tiny, rtol=1e-6, atol=1e-6)
+    wide = tiny_eva((224, 224), embed_dim=128, num_heads=2, depth=1)
+    torch.testing.assert_close(wide.trunk.rope.get_embed(), full, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_last_stride_1_doubles_the_map_without_dilation(name):
+    maps = {}
+    for stride in (1, 2):
+        trunk = build_backbone(name, image_size=(64, 32), pretrained=False, last_stride=stride).trunk
+        assert all(m.dilation == (1, 1) for m in trunk.modules() if isinstance(m, torch.nn.Conv2d))
+        maps[stride] = tuple(trunk.forward_features(torch.randn(1, 3, 64, 32)).shape[2:])
+    assert maps == {1: (4, 2), 2: (2, 1)}
+
+
+def test_random_weights_are_announced_unless_they_are_meant(caplog):
+    with caplog.at_level(logging.WARNING, "ccreid"):
+        build_backbone("eva02_clip_tiny", image_size=(56, 56), pretrained=False, depth=1)
+        assert not caplog.records
+        build_backbone("eva02_clip_tiny", image_size=(56, 56), depth=1)
+    assert "random weights" in caplog.text
+    config = BackboneConfig(weights_file=Path("x"), pretrained=True).for_checkpoint()
+    assert (config.weights_file, config.pretrained) == (None, False)
+
+
+# --- refused names, options and sizes ---
+
+
+def test_a_size_that_would_be_cropped_is_refused_with_the_nearest_ones():
+    with pytest.raises(UsageError, match=r"use 252×126 or 266×140, or method\.pad_images=true"):
+        tiny_eva((256, 128))
+
+
+def test_padding_sees_the_last_pixels_that_cropping_would_drop():
+    backbone = tiny_eva((64, 32), pad_images=True).eval()
+    images = torch.randn(1, 3, 64, 32)
+    changed = images.clone()
+    changed[..., -1, -1] += 100
+    with torch.no_grad():
+        assert not torch.allclose(backbone(images), backbone(changed))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet51", {}, r"Unknown method\.backbone=resnet51\. Did you mean resnet50\?"),
+        ("resnet18.best", {}, r"names weights timm does not know: choose .*resnet18\.tv_in1k"),
+        ("resnet18", {"depth": 3}, r"method\.backbone=resnet18 does not have one of the options.*depth"),
+        ("resnet50d", {}, r"method\.last_stride=2"),
+    ],
+)
+def test_impossible_backbones_are_refused(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        build_backbone(name, image_size=(64, 32), pretrained=False, **options)
+
+
+def test_weights_that_cannot_be_downloaded_name_the_mend(monkeypatch):
+    def offline(*args, **kwargs):
+        raise FileNotFoundError("cannot find the requested files in the local cache. Please check")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(DataError, match=r"cannot be downloaded .*method\.weights_file"):
+        build_backbone("resnet18", image_size=(64, 32), pretrained=True)
+
+
+# --- weight files ---
+
+
+def eva_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names of EVA's own code, with a text tower beside the image tower."""
+    renamed = {"text.positional_embedding": torch.zeros(2), "visual.rope.freqs_cos": torch.zeros(2)}
+    for key, value in state.items():
+        for ours, theirs in (
+            (".mlp.fc1_g.", ".mlp.w1."),
+            (".mlp.fc1_x.", ".mlp.w2."),
+            (".mlp.fc2.", ".mlp.w3."),
+            (".mlp.norm.", ".mlp.ffn_ln."),
+            (".attn.norm.", ".attn.inner_attn_ln."),
+            (".q_proj.bias", ".q_bias"),
+            (".v_proj.bias", ".v_bias"),
+        ):
+            key = key.replace(ours, theirs)
+        renamed[f"visual.{key}"] = value
+    return renamed
+
+
+def differ_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A released DIFFER checkpoint of three blocks."""
+    renamed = {"module.head.weight": torch.zeros(9, 64), "module.camera_embed": torch.zeros(2, 1, 64)}
+    for key, value in state.items():
+        key = key.replace("blocks.2.", "head_bio.")
+        renamed["module." + ("norm_bio." + key[5:] if key.startswith("norm.") else key)] = value
+    return renamed
+
+
+LAYOUTS = {
+    "timm": lambda state: state | {"head.weight": torch.zeros(768, 64)},
+    "open_clip": lambda state: {f"visual.trunk.{k}": v for k, v in state.items()} | {"logit_scale": torch.ones(())},
+    "eva": eva_names,
+    "differ": differ_names,
+    "ours": lambda state: {f"backbone.trunk.{k}": v for k, v in state.items()} | {"heads.identity.bias": torch.ones(2)},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_known_layout_loads_completely(tmp_path, layout):
+    torch.manual_seed(1)
+    source = tiny_eva()
+    state = LAYOUTS[layout](source.trunk.state_dict())
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "weights.pt")
+    assert same(tiny_eva(weights_file=tmp_path / "weights.pt"), source)
+
+
+def test_safetensors_load_and_half_precision_becomes_float32(tmp_path):
+    source = tiny_eva()
+    state = {key: value.half() for key, value in source.trunk.state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors")
+    loaded = tiny_eva(weights_file=tmp_path / "weights.safetensors").trunk.state_dict()
+    assert all(torch.equal(loaded[key], state[key].float()) for key in loaded)
+
+
+def test_torchvision_resnet_loads_without_its_classifier(tmp_path, caplog):
+    from torchvision.models import resnet18
+
+    reference = resnet18(weights=None).eval()
+    torch.save(reference.state_dict(), tmp_path / "resnet18.pth")
+    with caplog.at_level(logging.INFO, "ccreid"):
+        backbone = build_backbone(
+            "resnet18", image_size=(64, 32), weights_file=tmp_path / "resnet18.pth", last_stride=2
+        ).eval()
+    assert "not used: fc.bias, fc.weight" in caplog.text
+    reference.fc = torch.nn.Identity()
+    images = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images), reference(images), rtol=1e-5, atol=1e-5)
+
+
+def test_positional_embedding_is_resized_as_the_official_loader_does(golden: Path, tmp_path):
+    with np.load(golden / "differ/posembed_resize.npz", allow_pickle=False) as arrays:
+        source, target = torch.from_numpy(arrays["src"]), torch.from_numpy(arrays["dst"])
+    state = tiny_eva().trunk.state_dict() | {"pos_embed": source}
+    torch.save(state, tmp_path / "weights.pt")
+    loaded = tiny_eva(weights_file=tmp_path / "weights.pt").trunk.pos_embed
+    torch.testing.assert_close(loaded.detach(), target, rtol=1e-6, atol=1e-6)
+    assert tiny_eva((112, 56), weights_file=tmp_path / "weights.pt").trunk.pos_embed.shape == (1, 33, 64)
+
+
+def test_a_table_of_no_square_grid_loads_where_it_fits(tmp_path):
+    """Weights of our own for 112×42 pixels (8×3 patches) go into a model for the same size."""
+    source = tiny_eva((112, 42))
+    torch.save(source.trunk.state_dict(), tmp_path / "weights.pt")
+    assert same(tiny_eva((112, 42), weights_file=tmp_path / "weights.pt"), source)
+    with pytest.raises(DataError, match="pos_embed is 1×25×64 there, 1×17×64 in the model"):
+        tiny_eva(weights_file=tmp_path / "weights.pt")
+
+
+def test_a_missing_final_norm_is_said_and_stays_at_its_start(tmp_path, caplog):
+    state = {key: value for key, value in tiny_eva().trunk.state_dict().items() if not key.startswith("norm.")}
+    torch.save(state, tmp_path / "weights.pt")
+    with caplog.at_level(logging.WARNING, "ccreid"):
+        norm = tiny_eva(weights_file=tmp_path / "weights.pt").trunk.norm
+    assert "does not hold norm.bias, norm.weight" in caplog.text
+    assert torch.equal(norm.weight, torch.ones(64))
+
+
+def test_weights_of_another_architecture_are_refused_with_examples(tmp_path):
+    torch.save(tiny_eva(embed_dim=32).trunk.state_dict(), tmp_path / "narrow.pt")
+    with pytest.raises(DataError, match=r"another architecture than eva02_clip_tiny: 0 of 69 tensors fit \(cls_token"):
+        tiny_eva(weights_file=tmp_path / "narrow.pt")
+    torch.save(tiny_eva(depth=2).trunk.state_dict(), tmp_path / "shallow.pt")
+    with pytest.raises(DataError, match=r"blocks\.2\.norm1\.weight is not there"):
+        tiny_eva(weights_file=tmp_path / "shallow.pt")
+
+
+class Code:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+def test_a_file_with_code_is_refused_and_not_run(tmp_path):
+    torch.save({"state_dict": tiny_eva().trunk.state_dict(), "args": Code()}, tmp_path / "weights.pt")
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"weights": Code()}, protocol=2))
+    for name in ("weights.pt", "plain.pkl"):
+        with pytest.raises(DataError, match=r"not unpickled.*\.safetensors"):
+            tiny_eva(weights_file=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.pt", None, "does not exist"),
+        ("empty.pt", b"", "not a readable weights file"),
+        ("cut.safetensors", b"\x08\0\0\0\0\0\0\0{}", "not a readable weights file"),
+        ("cut.pt", b"PK\x03\x04 half a zip", "not a readable weights file"),
+    ],
+)
+def test_unreadable_files_are_named(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}.*{message}"):
+        tiny_eva(weights_file=tmp_path / name)
+
+
+def test_a_file_without_tensors_is_no_state_dict(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "weights.pt")
+    with pytest.raises(DataError, match="holds no state dict"):
+        tiny_eva(weights_file=tmp_path / "weights.pt")
