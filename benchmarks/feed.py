@@ -64,7 +64,7 @@ class TrainingFeed:
             self.data.samples.person,
             self.spec.sampler,
             seed=self.spec.seed,
-            epoch=epoch,
+            epoch=epoch - 1,  # the official codes count from 0
             rank=self.world.rank,
             world=self.world.size,
         )

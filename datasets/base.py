@@ -135,8 +135,11 @@ class ReIDDataset(ABC):
         return np.asarray(_open(self.root / path, "RGB"))
 
     def read_mask(self, path: str) -> UInt8Array:
-        """[H, W] label of every pixel, LIP numbering (`datasets/masks.py`). Raises DataError where there is none."""
-        raise DataError(f"{self.name} has no parsing mask for {path}.")
+        """[H, W] label of every pixel, LIP numbering (`datasets/masks.py`). Raises DataError where there is none.
+
+        On disk masks lie beside the dataset's folder: masks/FOLDER/, under the image's path, as PNG.
+        """
+        return np.asarray(_open((self.root.parent / "masks" / self.folder / path).with_suffix(".png"), "L"))
 
     def caption_key(self, path: str) -> str:
         """The name under which DIFFER's caption files list this image."""
@@ -150,7 +153,10 @@ class ReIDDataset(ABC):
         """Changes when a file of `samples` is added, removed, renamed or rewritten (sizes and times, not bytes)."""
         digest = hashlib.sha256(self.name.encode())
         for path in samples.paths:
-            status = (self.root / path).stat()
+            try:
+                status = (self.root / path).stat()
+            except OSError as error:
+                raise DataError(f"{self.root / path} cannot be read: {error.strerror}.") from None
             digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
