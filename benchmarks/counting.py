@@ -57,7 +57,7 @@ def count(block: Tensor, own: IntArray, present: BoolArray, keep: int, pool: Exe
     distance = np.full(own.shape, np.inf, dtype=np.float64 if block.dtype == torch.float64 else np.float32)
     distance[row, place] = block[torch.from_numpy(row), torch.from_numpy(own[row, place])].cpu().numpy()
     order = distance.argsort(axis=1, kind="stable")
-    own, distance = (np.take_along_axis(column, order, axis=1) for column in (own, distance))
+    own, distance = np.take_along_axis(own, order, axis=1), np.take_along_axis(distance, order, axis=1)
     if not block.is_cpu:
         return count_by_sorting(block, own, present, distance, keep)
     values = block.numpy()
@@ -149,7 +149,7 @@ def _buckets(block: FloatArray, buckets: int) -> IntArray:
     """[B, G] number of each value's bucket, counted on from row to row; never smaller for a larger value of one row."""
     low = block.min(axis=1, keepdims=True)
     span = block.max(axis=1, keepdims=True) - low
-    with np.errstate(divide="ignore", over="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scale = (buckets - 1) / span
     scale[~np.isfinite(scale)] = 0  # all values equal, or nearly: one bucket
     place = block - low

@@ -54,12 +54,12 @@ class World:
             values = values / self.size
         return values
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """For training: gradients are averaged over the processes. A term that is off leaves its head unused."""
+    def wrap(self, model: nn.Module, *, some_unused: bool) -> nn.Module:
+        """For training: gradients are averaged over the processes. `some_unused`: not every step uses every weight."""
         if self.size == 1:
             return model
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
+        return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=some_unused)
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give every process the first one's running statistics, as each training step does too."""

@@ -139,11 +139,9 @@ class Experiment:
         if self.selector is None or (epoch % self.spec.evaluate.every and epoch != self.spec.train.epochs):
             return
         ranking = self._rank_holdout() if self.selector.rule == VALIDATION else self._rank_test([self.data.headline])[0]
-        if not self.world.leads:
-            return
         scores = ranking.scores()
         best = self.selector.offer(epoch, scores[self.spec.select.metric])
-        if best:
+        if best and self.world.leads:
             self._save_weights(self.selector.rule)
         self._say(event="validation", epoch=epoch, rule=self.selector.rule, best=best, **scores)
 

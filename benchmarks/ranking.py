@@ -109,7 +109,7 @@ class Ranking:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(**{name: file[name] for name in file.files})
-        except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} is not a ranking of this version ({error}): evaluate the run again.") from None
 
 
@@ -253,7 +253,8 @@ def _evidence(counts: Counts, visible: BoolArray, shift: FloatArray) -> dict[str
 
     def average_precision(negatives: IntArray) -> FloatArray:
         precision = np.divide(kth, negatives + kth, out=np.zeros(kth.shape), where=visible)
-        return _divide(precision.sum(axis=1), matches)
+        total = precision.cumsum(axis=1)[:, -1]  # one by one, so that the amount of padding cannot change the rounding
+        return _divide(total, matches)
 
     first = np.where(visible, position, np.iinfo(np.int64).max).min(axis=1)
     top_index, top_distance, top_correct = _top(counts, visible, position)
@@ -264,7 +265,7 @@ def _evidence(counts: Counts, visible: BoolArray, shift: FloatArray) -> dict[str
         "inverse_negative_penalty": _divide(matches, np.where(visible, position, 0).max(axis=1)),
         "first_match": np.where(matches > 0, first, -1),
         "matches": matches,
-        "tied": (visible & (counts.as_near > counts.nearer)).any(axis=1),
+        "tied": np.any(visible & (counts.as_near > counts.nearer), axis=1),
         "top_index": top_index,
         "top_distance": np.where(top_index >= 0, top_distance + shift, np.nan),
         "top_correct": top_correct,

@@ -69,14 +69,14 @@ class RunFolder:
     # --- what a run says about itself ---
 
     def describe(self, spec: Mapping[str, Any], data: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """Write what the run is made of. Raises DataError where the data changed since the run was started."""
+        """Write what the run is made of. Raises DataError where the data changed since its last checkpoint."""
         spec_text = yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True)
         if not (self.path / "spec.yaml").exists():
             write_text(self.path / "spec.yaml", spec_text)
         data_file = self.path / "data.json"
-        if data_file.exists() and json.loads(data_file.read_text()) != json.loads(json.dumps(data)):
+        if self.checkpoint.exists() and self.data() != json.loads(json.dumps(data)):
             raise DataError(
-                f"The dataset's files changed since {self.run_id} was started (see {data_file}): "
+                f"The dataset's files changed while {self.run_id} was being trained (see {data_file}): "
                 f"restore them, or delete the run's folder to start again."
             )
         write_json(data_file, data)

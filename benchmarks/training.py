@@ -36,7 +36,7 @@ class Trainer:
 
     def __init__(self, method: Method, feed: TrainingFeed, spec: Spec, world: World):
         self.method, self.feed, self.spec, self.world = method, feed, spec, world
-        self.model: nn.Module = world.wrap(method)
+        self.model: nn.Module = world.wrap(method, some_unused=len(method.phases) > 1)
         self.optimisers = {
             phase: build_optimiser(method.phase_parameters(phase), spec.optimiser) for phase in method.phases
         }

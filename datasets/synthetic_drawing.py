@@ -1,15 +1,17 @@
 """Drawing a person in an outfit: body and clothes from back to front; the head is in `synthetic_head.py`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import cos, pi, sin
 
 import numpy as np
 
 from .masks import Lip
+from .synthetic_cloth import folds, pattern
 from .synthetic_head import Head, draw_hair_behind, draw_hair_front, draw_head
-from .synthetic_people import CLOTH_COLOURS, Garment, Outfit, Person
+from .synthetic_people import Garment, Outfit, Person
 from .synthetic_pose import Joint, Pose, View, joints, shoulder_half_width
-from .synthetic_shapes import Canvas, FloatArray, Patch, capsule, column, ellipse, paint, rgb, rounded
+from .synthetic_shapes import Canvas, Patch, capsule, column, ellipse, paint, rgb, rounded
 
 SLEEVES = {"T-shirt": 0.55, "tank top": 0.0}
 """Share of the upper arm that a sleeve covers; every other garment has long sleeves."""
@@ -18,22 +20,35 @@ LOOSENESS = {"T-shirt": 0.012, "shirt": 0.012, "jumper": 0.018, "hoodie": 0.024,
 OPEN_FRONT = ("jacket", "coat")
 
 
+@dataclass(frozen=True)
 class Figure:
-    """One person in one outfit and pose, seen by one camera; `draw` puts it on a canvas."""
+    """One person in one outfit and pose, seen by one camera; `draw` puts it on the canvas."""
 
-    def __init__(self, canvas: Canvas, person: Person, outfit: Outfit, pose: Pose, view: View, light: float):
-        self.canvas, self.person, self.outfit, self.pose, self.view, self.light = (
-            canvas,
-            person,
-            outfit,
-            pose,
-            view,
-            light,
-        )
-        self.joints = joints(person, pose)
-        self.loose = LOOSENESS.get(outfit.upper.kind, 0.003)
-        self.fat = 0.55 + 0.45 * person.build
-        self.facing = cos(pose.yaw)
+    canvas: Canvas
+    person: Person
+    outfit: Outfit
+    pose: Pose
+    view: View
+    light: float
+
+    @cached_property
+    def joints(self) -> dict[str, Joint]:
+        return joints(self.person, self.pose)
+
+    @property
+    def loose(self) -> float:
+        """Metres between skin and upper garment."""
+        return LOOSENESS.get(self.outfit.upper.kind, 0.003)
+
+    @property
+    def fat(self) -> float:
+        """Thickness of trunk and limbs: a factor of the average."""
+        return 0.55 + 0.45 * self.person.build
+
+    @property
+    def facing(self) -> float:
+        """1 towards the camera … -1 away from it."""
+        return cos(self.pose.yaw)
 
     def draw(self) -> None:
         """From the farthest to the nearest: shadow, arm behind, legs, trunk, head, arm in front, what is carried."""
@@ -43,7 +58,7 @@ class Figure:
         self._shadow()
         if self.facing >= 0:
             self._bag()
-            draw_hair_behind(self.canvas, head, self.view.scale)
+            draw_hair_behind(self.canvas, head)
         if across:
             self._arm(near_first[1])
         for side in reversed(near_first):
@@ -59,49 +74,20 @@ class Figure:
         elif self.facing >= 0:
             for side in near_first:
                 self._arm(side)
-        draw_head(self.canvas, head, self.view.scale, self.outfit.hat)
+        draw_head(self.canvas, head, self.outfit.hat)
         if self.facing < 0:
-            draw_hair_behind(self.canvas, head, self.view.scale)
+            draw_hair_behind(self.canvas, head)
             self._bag()
         else:
-            draw_hair_front(self.canvas, head, self.view.scale)
+            draw_hair_front(self.canvas, head)
             self._straps()
 
     def _cloth(self, patch: Patch | None, garment: Garment, label: int | None, middle: float = 0.0) -> None:
         """Paint a patch with the garment's colour, pattern, folds and roundness; `middle`: row of the chest."""
         if patch is None:
             return
-        brightness = rounded(patch, self.light) * self._folds(patch)
-        paint(self.canvas, patch, self._pattern(patch, garment, middle) * brightness[:, :, None], label)
-
-    def _folds(self, patch: Patch) -> FloatArray:
-        """[h, w] brightness of creases, which shift with every step."""
-        height = patch.y / self.view.scale
-        first = np.sin(height * 31 + patch.across * 2.1 + self.pose.phase)
-        return 1 + 0.06 * first * np.sin(height * 13 - patch.across * 3.3 + self.outfit.number)
-
-    def _pattern(self, patch: Patch, garment: Garment, middle: float) -> FloatArray:
-        """[h, w, 3] colour of the cloth, unlit. The pattern turns with the body: it is laid out by angle and height."""
-        base, second = rgb(garment.rgb), rgb(CLOTH_COLOURS[garment.second])
-        angle = np.arcsin(patch.across) - self.pose.yaw
-        height = (patch.y - self.view.foot[1]) / self.view.scale
-        match garment.pattern:
-            case "striped":
-                share = np.sin(height * (2 * pi / 0.11)) + 0 * angle > 0.25
-            case "vertically striped":
-                share = np.sin(angle * 9) + 0 * height > 0.55
-            case "checked":
-                share = 0.5 * ((np.sin(height * (2 * pi / 0.13)) > 0.2).astype(np.float32) + (np.sin(angle * 7) > 0.2))
-            case "dotted":
-                share = np.sin(height * (2 * pi / 0.10)) * np.sin(angle * 8) > 0.45
-            case "two-tone":
-                share = (patch.y > middle) + 0 * angle > 0
-            case "printed":
-                turn = (angle + pi) % (2 * pi) - pi
-                share = np.hypot(turn / 0.55, (patch.y - middle) / (0.085 * self.view.scale)) < 1
-            case _:
-                return np.broadcast_to(base, (*patch.coverage.shape, 3))
-        return base + np.asarray(share, dtype=np.float32)[:, :, None] * (second - base)
+        brightness = rounded(patch, self.light) * folds(patch, self.view, self.pose.phase + self.outfit.number)
+        paint(self.canvas, patch, pattern(patch, garment, self.view, middle) * brightness[:, :, None], label)
 
     def _limb(self, start: Joint, end: Joint, radii: tuple[float, float]) -> Patch | None:
         scale, project = self.view.scale, self.view.project

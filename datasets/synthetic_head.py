@@ -59,7 +59,7 @@ def _lit(colour: tuple[float, float, float], patch: Patch, light: float) -> Floa
     return rgb(colour) * rounded(patch, light)[:, :, None]
 
 
-def draw_head(canvas: Canvas, head: Head, scale: float, hat: Garment | None) -> None:
+def draw_head(canvas: Canvas, head: Head, hat: Garment | None) -> None:
     """Skull and face, then the hair grown on it or the cap above it."""
     person = head.person
     skull = ellipse(canvas, head.centre, head.half_width, head.half_height)
@@ -190,7 +190,7 @@ def _face(canvas: Canvas, head: Head) -> None:
         paint(canvas, bow, (0.05, 0.05, 0.06), None)
 
 
-def draw_hair_behind(canvas: Canvas, head: Head, scale: float) -> None:
+def draw_hair_behind(canvas: Canvas, head: Head) -> None:
     """Loose hair and ponytails: behind the trunk when the face is seen, over it when the back is."""
     person = head.person
     style, tall = person.hair_style, person.stature
@@ -211,7 +211,7 @@ def draw_hair_behind(canvas: Canvas, head: Head, scale: float) -> None:
         return
     x, y = head.centre
     x -= 0.45 * head.half_height * sin(head.view.yaw)
-    end = y + head.half_height + LENGTH[style] * tall * scale
+    end = y + head.half_height + LENGTH[style] * tall * head.view.scale
     side = abs(sin(head.view.yaw))
     width = head.half_width * (1.10 - 0.38 * side) * VOLUME.get(style, 1.07)
     rows = [y - 0.3 * head.half_height, y + 0.5 * head.half_height, 0.75 * end + 0.25 * y, end]
@@ -222,7 +222,7 @@ def draw_hair_behind(canvas: Canvas, head: Head, scale: float) -> None:
         paint(canvas, hanging, _lit(person.hair_colour, hanging, head.light) * strands[:, :, None], Lip.HAIR)
 
 
-def draw_hair_front(canvas: Canvas, head: Head, scale: float) -> None:
+def draw_hair_front(canvas: Canvas, head: Head) -> None:
     """The strands of long hair that fall over the shoulders of somebody who faces the camera."""
     person = head.person
     if LENGTH.get(person.hair_style, 0) < 0.1:
@@ -230,7 +230,7 @@ def draw_hair_front(canvas: Canvas, head: Head, scale: float) -> None:
     for angle in (-1.35, 1.35):
         start, towards = head.at(angle, 0.1, 1.05)
         if towards > -0.2:
-            drop = head.half_height * 0.8 + 0.7 * LENGTH[person.hair_style] * person.stature * scale
+            drop = head.half_height * 0.8 + 0.7 * LENGTH[person.hair_style] * person.stature * head.view.scale
             strand = capsule(
                 canvas,
                 start,

@@ -12,3 +12,28 @@ os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", OMP_NUM_THREADS="1",
 def golden() -> Path:
     """Numbers computed with the authors' own code; `tests/golden/README.md` has their provenance."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> list[str]:
+    """Words of an experiment that takes a second or two: a small world, a small transformer, two epochs."""
+    return [
+        "method=differ",
+        "dataset=synthetic",
+        "dataset.people=12",
+        "dataset.test_people=4",
+        "dataset.tracklets=1",
+        "dataset.frames=2",
+        "dataset.height=64",
+        "image.height=32",
+        "image.width=16",
+        "method.embed_dim=32",
+        "method.depth=1",
+        "method.num_heads=2",
+        "captions.text_model=hashing-16",
+        "sampler.batch_size=16",
+        "train.epochs=2",
+        "device=cpu",
+        f"runs={tmp_path / 'runs'}",
+        f"cache={tmp_path / 'cache'}",
+    ]

@@ -75,9 +75,13 @@ def test_a_half_written_event_of_a_killed_run_is_not_read(tmp_path: Path) -> Non
     assert [event["epoch"] for event in folder.events("epoch")] == [1, 2]
 
 
-def test_a_changed_dataset_is_refused_on_resume(tmp_path: Path) -> None:
+def test_a_dataset_that_changed_in_mid_training_is_refused_on_resume(tmp_path: Path) -> None:
     folder = made(tmp_path, "a")
-    with pytest.raises(DataError, match="changed since a was started"):
+    folder.describe(SPEC, {"selection": "last", "splits": "mended"}, {})
+    assert folder.data()["splits"] == "mended", "nothing was trained yet"
+    folder.checkpoint.parent.mkdir()
+    folder.checkpoint.touch()
+    with pytest.raises(DataError, match="changed while a was being trained"):
         folder.describe(SPEC, {"selection": "last", "splits": "other"}, {})
 
 

@@ -3,7 +3,6 @@
 `RandomState` is used because numpy has promised to freeze its stream; the arithmetic on distances is integer-valued, so
 that no BLAS can round it differently. Q queries, G gallery entries, D dimensions.
 """
-# ruff: noqa: NPY002
 
 import hashlib
 from collections.abc import Callable

@@ -1,0 +1,154 @@
+"""One experiment from words to scores, in this process."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import run
+from benchmarks.ranking import Ranking
+from benchmarks.records import RunFolder, RunStore
+
+
+def only_run(words: list[str]) -> RunFolder:
+    root = next(word.removeprefix("runs=") for word in words if word.startswith("runs="))
+    (folder,) = list(RunStore(Path(root)))
+    return folder
+
+
+def test_a_run_leaves_everything_that_its_numbers_stand_on(tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert run.main([*tiny, "evaluate.initial=true"]) == 0
+    folder, printed = only_run(tiny), capsys.readouterr().out
+    assert printed.splitlines()[-1] == str(folder.path), "the last line is the folder of the run"
+    assert folder.status()["state"] == "done"
+    scores = folder.scores()
+    assert {row["selection"] for row in scores} == {"initial", "last"}
+    assert {row["protocol"] for row in scores} == {"cloth-changing", "standard", "same-clothes"}
+    for row in scores:
+        ranking = Ranking.load(folder.ranking(row["protocol"], row["selection"]))
+        assert ranking.scores()["mAP"] == row["mAP"], "the evidence gives the score"
+    epochs = folder.events("epoch")
+    assert [event["epoch"] for event in epochs] == [1, 2]
+    assert set(epochs[0]["terms"]) == {"identity", "triplet", "biometric", "non_biometric"}
+    assert sum(epochs[0]["gradient_share"].values()) == pytest.approx(1)
+    assert yaml.safe_load((folder.path / "spec.yaml").read_text())["method"]["name"] == "differ"
+    assert folder.data()["splits"]["train"]["persons"] == 12
+    assert folder.starts()[0]["packages"]["torch"] == torch.__version__.partition("+")[0]
+
+
+def test_the_same_command_again_says_that_it_is_done_and_runs_nothing(
+    tiny: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    run.main(tiny)
+    events = only_run(tiny).events()
+    first = capsys.readouterr().out
+    assert run.main(tiny) == 0
+    again = capsys.readouterr().out
+    assert "is finished; nothing to do" in again
+    assert only_run(tiny).events() == events
+    assert first.splitlines()[-6:] == again.splitlines()[-6:], "the table is printed from the record"
+
+
+def test_a_run_stopped_in_mid_epoch_ends_with_the_bits_of_an_unbroken_one(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM after three steps: exit code 75, a checkpoint in mid-epoch, and an exact continuation."""
+    import os
+    import signal
+
+    from benchmarks.training import Trainer
+
+    words = [*tiny, "select.holdout=0.45", "evaluate.initial=true"]
+    assert run.main(words) == 0
+    unbroken = only_run(words)
+    broken_words = [word for word in words if not word.startswith("runs=")] + [f"runs={tmp_path / 'broken'}"]
+    move, steps = Trainer._move, []
+
+    def interrupted(self: Trainer, *arguments: object) -> dict[str, float]:
+        steps.append(1)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return move(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "_move", interrupted)
+    assert run.main(broken_words) == 75
+    broken = only_run(broken_words)
+    assert broken.status()["state"] == "stopped"
+    state = torch.load(broken.checkpoint, weights_only=True)
+    assert (state["epoch"] - 1) * len(steps) + state["step"] > 0
+    assert run.main(broken_words) == 0
+    assert_equal_runs(unbroken, broken)
+
+
+def assert_equal_runs(one: RunFolder, two: RunFolder) -> None:
+    """Bit for bit: weights of every selection, and every score."""
+    files = sorted(file.name for file in (one.path / "checkpoints").glob("*.safetensors"))
+    assert files == sorted(file.name for file in (two.path / "checkpoints").glob("*.safetensors"))
+    for name in files:
+        weights = [load_file(folder.path / "checkpoints" / name) for folder in (one, two)]
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    timeless = [
+        [{key: value for key, value in row.items() if key != "time"} for row in folder.scores()] for folder in (one, two)
+    ]
+    assert json.dumps(timeless[0]) == json.dumps(timeless[1])
+
+
+def test_different_seeds_give_different_weights_and_the_same_spec(tiny: list[str]) -> None:
+    assert run.main([*tiny, "seed=0,1", "train.epochs=1"][:-1]) == 0
+    root = next(word.removeprefix("runs=") for word in tiny if word.startswith("runs="))
+    (group,) = RunStore(Path(root)).group().values()
+    assert [folder.run_id[-3:] for folder in group] == ["-s0", "-s1"]
+    one, two = (load_file(folder.weights("last")) for folder in group)
+    assert any(not torch.equal(one[key], two[key]) for key in one)
+
+
+def test_selection_on_held_out_identities_keeps_them_out_of_training(tiny: list[str]) -> None:
+    assert run.main([*tiny, "select.holdout=0.45"]) == 0
+    folder = only_run(tiny)
+    assert folder.headline == "validation"
+    data = folder.data()
+    assert len(data["held_out"]) == 5
+    assert data["facts"]["persons"] == 7
+    best = max(folder.events("validation"), key=lambda event: event["mAP"])
+    assert {row["epoch"] for row in folder.scores() if row["selection"] == "validation"} == {best["epoch"]}
+
+
+def test_the_oracle_rule_is_marked_wherever_it_is_printed(tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert run.main([*tiny, "select.rule=oracle"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines()[:-1] if "oracle" in line]  # the last is the folder
+    assert lines
+    assert all("oracle †" in line for line in lines)
+
+
+def test_a_finished_run_is_scored_again_under_other_options(tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    run.main(tiny)
+    folder = only_run(tiny)
+    before = folder.events()
+    places = [word for word in tiny if word.startswith(("runs=", "cache="))]
+    assert run.main(["evaluate", f"run={folder.run_id}", "evaluate.metric=euclidean", *places]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    result = json.loads((Path(printed[-1]) / "scores.json").read_text())
+    assert result["evaluate"]["metric"] == "euclidean"
+    own = {row["protocol"]: row["mAP"] for row in folder.scores()}
+    for row in result["scores"]:  # of unit vectors both metrics give the same order
+        assert row["mAP"] == pytest.approx(own[row["protocol"]], abs=1e-6)
+    assert folder.events() == before, "the run's own scores stay as they are"
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(
+    tiny: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    assert run.main([*tiny, "optimiser.lr=1e30", "schedule.warmup_epochs=0"]) == 4
+    said = capsys.readouterr().err
+    assert "diverged in epoch" in said
+    assert "train/0" in said, "files of the batch"
+    assert "Last good checkpoint" in said
+    assert only_run(tiny).status()["state"] == "failed"
+
+
+def test_accumulated_batches_are_one_step(tiny: list[str]) -> None:
+    assert run.main([*tiny, "train.accumulate=2"]) == 0
+    assert only_run(tiny).events("start")[0]["images_per_step"] == 32
