@@ -20,12 +20,12 @@ from pydantic import Field
 from . import DATASETS
 from .base import DatasetConfig, Ignore, Protocol, ReIDDataset, Samples, UInt8Array
 from .errors import DataError, UsageError
-from .synthetic_captions import describe, summarise
-from .synthetic_drawing import draw_person
-from .synthetic_people import Outfit, Person, Purpose, make_outfit, make_person, random
-from .synthetic_pose import Pose, View
-from .synthetic_scene import HEIGHT, WIDTH, Camera, expose, make_backdrop, make_camera
-from .synthetic_shapes import Canvas
+from .world.captions import describe, summarise
+from .world.drawing import draw_person
+from .world.people import Outfit, Person, Purpose, make_outfit, make_person, random
+from .world.pose import Pose, View
+from .world.scene import HEIGHT, WIDTH, Camera, expose, make_backdrop, make_camera
+from .world.shapes import Canvas
 
 DRAWING_VERSION = 1
 """Raised whenever the same configuration would give other pixels, labels or names."""

@@ -14,10 +14,10 @@ from datasets.contact_sheet import CELL, contact_sheet
 from datasets.errors import DataError, UsageError
 from datasets.masks import CLOTHING, PALETTE, Lip, colour_mask
 from datasets.synthetic import Synthetic, SyntheticConfig
-from datasets.synthetic_drawing import draw_person
-from datasets.synthetic_people import CLOTH_COLOURS, Garment, Outfit, make_person
-from datasets.synthetic_pose import Pose, View
-from datasets.synthetic_shapes import Canvas
+from datasets.world.drawing import draw_person
+from datasets.world.people import CLOTH_COLOURS, Garment, Outfit, make_person
+from datasets.world.pose import Pose, View
+from datasets.world.shapes import Canvas
 
 SMALL = SyntheticConfig(people=6, test_people=8, wardrobe=8, frames=2)
 

@@ -8,8 +8,8 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from .synthetic_people import Person
-from .synthetic_shapes import Point
+from .people import Person
+from .shapes import Point
 
 Joint = tuple[float, float, float]
 

@@ -6,10 +6,10 @@ from typing import Self
 
 import numpy as np
 
-from .masks import Lip
-from .synthetic_people import Garment, Person
-from .synthetic_pose import Joint, View, head_height
-from .synthetic_shapes import Canvas, FloatArray, Patch, Point, capsule, column, ellipse, paint, rgb, rounded
+from ..masks import Lip
+from .people import Garment, Person
+from .pose import Joint, View, head_height
+from .shapes import Canvas, FloatArray, Patch, Point, capsule, column, ellipse, paint, rgb, rounded
 
 FACE_ANGLES = (0.0, 0.55, 0.95, 1.25, 1.6, pi)
 """Angles from the nose, in radians, at which `HAIRLINES` gives the lowest hair."""

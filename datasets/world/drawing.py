@@ -1,4 +1,4 @@
-"""Drawing a person in an outfit: body and clothes from back to front; the head is in `synthetic_head.py`."""
+"""Drawing a person in an outfit: body and clothes from back to front; the head is in `head.py`."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -6,12 +6,12 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from .masks import Lip
-from .synthetic_cloth import folds, pattern
-from .synthetic_head import Head, draw_hair_behind, draw_hair_front, draw_head
-from .synthetic_people import Garment, Outfit, Person
-from .synthetic_pose import Joint, Pose, View, joints, shoulder_half_width
-from .synthetic_shapes import Canvas, Patch, capsule, column, ellipse, paint, rgb, rounded
+from ..masks import Lip
+from .cloth import folds, pattern
+from .head import Head, draw_hair_behind, draw_hair_front, draw_head
+from .people import Garment, Outfit, Person
+from .pose import Joint, Pose, View, joints, shoulder_half_width
+from .shapes import Canvas, Patch, capsule, column, ellipse, paint, rgb, rounded
 
 SLEEVES = {"T-shirt": 0.55, "tank top": 0.0}
 """Share of the upper arm that a sleeve covers; every other garment has long sleeves."""

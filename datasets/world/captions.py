@@ -6,9 +6,9 @@ environment.
 
 import numpy as np
 
-from .synthetic_people import Garment, Outfit, Person
-from .synthetic_pose import Pose, viewpoint
-from .synthetic_scene import Camera
+from .people import Garment, Outfit, Person
+from .pose import Pose, viewpoint
+from .scene import Camera
 
 PATTERN_PHRASES = {
     "striped": "with {second} horizontal stripes",

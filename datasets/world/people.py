@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .synthetic_shapes import Colour
+from .shapes import Colour
 
 
 class Purpose(enum.IntEnum):

@@ -4,9 +4,9 @@ from math import pi
 
 import numpy as np
 
-from .synthetic_people import CLOTH_COLOURS, Garment
-from .synthetic_pose import View
-from .synthetic_shapes import FloatArray, Patch, rgb
+from .people import CLOTH_COLOURS, Garment
+from .pose import View
+from .shapes import FloatArray, Patch, rgb
 
 
 def folds(patch: Patch, view: View, shift: float) -> FloatArray:

@@ -8,8 +8,8 @@ from math import pi
 import cv2
 import numpy as np
 
-from .synthetic_people import Purpose, random
-from .synthetic_shapes import Colour, FloatArray, rgb
+from .people import Purpose, random
+from .shapes import Colour, FloatArray, rgb
 
 HEIGHT, WIDTH = 288, 960
 """Size of a camera's whole view in pixels: five to six people high boxes side by side."""
