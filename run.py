@@ -1,5 +1,6 @@
 """The command line: `python run.py [verb] key=value …`. Parse, dispatch a verb, exit code; all else lies below."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -92,6 +93,9 @@ def main(words: Sequence[str]) -> int:
     except CCReIDError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 # --- train ---

@@ -1,17 +1,17 @@
-"""Distances from features, a block of queries at a time, in full fp32 precision.
+"""Distances from features, a block of queries at a time.
 
 Shapes: Q queries, G gallery entries, D dimensions, B queries of one block.
 """
 
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from datasets.config import did_you_mean
 from datasets.errors import DataError, UsageError
@@ -22,16 +22,20 @@ Matrix = np.ndarray | Tensor
 
 @dataclass(frozen=True)
 class Block:
-    rows: slice
-    """Which queries."""
+    """Distances of B queries."""
+
     values: Tensor
-    """[B, G] ordered as the distances are. The receiver may overwrite it, and the next block will."""
+    """[B, G] ordered as the distances are. The receiver may overwrite it, and the thread's next block will."""
     shift: Tensor
     """[B, 1] values + shift are the distances. Left out of the values, where adding it would round differences away."""
 
 
-def products(query: Tensor, gallery: Tensor, metric: Metric, normalise: bool, chunk: int) -> Iterator[Block]:
-    """Distances between `query` [Q, D] and `gallery` [G, D], `chunk` rows at a time, on the query's device.
+Blocks = Callable[[slice], Block]
+"""Distances of the queries in a slice; several threads may ask at once."""
+
+
+def products(query: Tensor, gallery: Tensor, metric: Metric, normalise: bool) -> Blocks:
+    """Distances between `query` [Q, D] and `gallery` [G, D], on the query's device.
 
     cosine: 1 - cosine, or without `normalise` 1 - dot product. euclidean: the squared Euclidean distance.
     `normalise` scales rows to unit length; a row of zeros stays as it is, at cosine 0 from everything.
@@ -41,29 +45,34 @@ def products(query: Tensor, gallery: Tensor, metric: Metric, normalise: bool, ch
         known = get_args(Metric)
         raise UsageError(f"Unknown metric {metric}.{did_you_mean(metric, known)} Available: {', '.join(known)}.")
     query, gallery = _checked(query, "query", normalise), _checked(gallery.to(query.device), "gallery", normalise)
-    buffer = torch.empty(min(chunk, len(query)), len(gallery), device=query.device)
     gallery_square = gallery.square().sum(dim=1) if metric == "euclidean" else None
-    for start in range(0, len(query), chunk):
-        part = query[start : start + chunk]
-        values = buffer[: len(part)]
-        with full_precision(), torch.autocast(query.device.type, enabled=False):
+    memory = threading.local()
+
+    def block(rows: slice) -> Block:
+        part = query[rows]
+        if not hasattr(memory, "buffer") or len(memory.buffer) < len(part):
+            memory.buffer = torch.empty(len(part), len(gallery), device=query.device)
+        values = memory.buffer[: len(part)]
+        with torch.autocast(query.device.type, enabled=False):
             if gallery_square is None:
                 torch.mm(-part, gallery.T, out=values)
-                shift = torch.ones(len(part), 1, device=query.device)
-            else:  # |q - g|² = |q|² + |g|² - 2 q·g
-                torch.addmm(gallery_square, part, gallery.T, alpha=-2, out=values)
-                shift = part.square().sum(dim=1, keepdim=True)
-        yield Block(slice(start, start + len(part)), values, shift)
+                return Block(values, torch.ones(len(part), 1, device=query.device))
+            torch.addmm(gallery_square, part, gallery.T, alpha=-2, out=values)  # |q - g|² = |q|² + |g|² - 2 q·g
+            return Block(values, part.square().sum(dim=1, keepdim=True))
+
+    return block
 
 
-def copies(distances: Matrix, chunk: int) -> Iterator[Block]:
-    """A matrix of distances [Q, G], `chunk` rows at a time. Raises DataError where a distance is not finite."""
-    for start in range(0, len(distances), chunk):
-        values = torch.as_tensor(distances[start : start + chunk]).clone()
+def copies(distances: Matrix) -> Blocks:
+    """A matrix of distances [Q, G]. Raises DataError where a distance is not finite."""
+
+    def block(rows: slice) -> Block:
+        values = torch.as_tensor(distances[rows]).clone()
         values = values if values.is_floating_point() else values.double()
-        low, high = values.amin(dim=1), values.amax(dim=1)
-        _refuse_unless_finite(high - low, "distances", start)
-        yield Block(slice(start, start + len(values)), values, torch.zeros(len(values), 1, device=values.device))
+        _refuse_unless_finite(values.amax(dim=1) - values.amin(dim=1), "distances", rows.start)
+        return Block(values, torch.zeros(len(values), 1, device=values.device))
+
+    return block
 
 
 @contextlib.contextmanager
@@ -83,13 +92,14 @@ def full_precision() -> Iterator[None]:
 def _checked(features: Tensor, name: str, normalise: bool) -> Tensor:
     """`features` [N, D] in fp32, all finite; of unit length with `normalise`."""
     features = features.detach().float()
-    _refuse_unless_finite(torch.linalg.vector_norm(features, dim=1), f"{name} features", 0)
-    return F.normalize(features) if normalise else features
+    length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    _refuse_unless_finite(length, f"{name} features", 0)
+    return features / length.clamp_min(1e-12) if normalise else features
 
 
 def _refuse_unless_finite(size: Tensor, name: str, start: int) -> None:
-    """Raise DataError for the first of the rows from `start` on whose `size` [N] shows that it cannot be ranked."""
-    bad = (~size.isfinite()).nonzero()
+    """Raise DataError for the first of the rows from `start` on whose `size` shows that it cannot be ranked."""
+    bad = (~size.flatten().isfinite()).nonzero()
     if len(bad):
         raise DataError(
             f"Row {start + int(bad[0])} of the {name} holds NaN, infinity or numbers too large to compare: "

@@ -7,12 +7,12 @@ Shapes: Q queries, G gallery entries, D dimensions, B queries of one block, P mo
 gallery, K length of the kept lists.
 """
 
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Self, overload
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import overload
 
 import numpy as np
 import torch
@@ -20,14 +20,11 @@ from torch import Tensor
 
 from datasets.base import IntArray, Protocol
 from datasets.errors import DataError
-from datasets.files import replacing
 
-from .counting import Counts, FloatArray, count
-from .distances import Block, Matrix, Metric, copies, products
+from .counting import count
+from .distances import Blocks, Matrix, Metric, copies, full_precision, products
+from .evidence import Ranking, average, columns_of
 from .protocols import BoolArray, LabelRows, Labels, draw_single_shot, ignored
-
-RANKS = (1, 5, 10, 20)
-"""Where the cumulative match characteristic is read off for `scores`."""
 
 
 @dataclass(frozen=True)
@@ -46,71 +43,6 @@ class Features:
         lengths = {len(column) for column in columns if column is not None}
         if self.embeddings.ndim != 2 or lengths != {len(self.embeddings)}:
             raise ValueError(f"{tuple(self.embeddings.shape)} embeddings with label columns of lengths {lengths}")
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The evidence of Q queries under one protocol, aligned with the query split.
-
-    A query without a valid match has NaN, or -1 in integer columns. Ranks count from 1, after ignoring. Under a
-    single-shot protocol columns are averaged over the draws; `matches` and `ignored` are the most of any draw, the
-    lists those of the first draw.
-    """
-
-    average_precision: FloatArray
-    """[Q] float64: mean over the matches of (matches up to it) / (its rank)."""
-    lowest_average_precision: FloatArray
-    """[Q] if every tie with a non-match fell against the query."""
-    highest_average_precision: FloatArray
-    """[Q] if every tie with a non-match fell in its favour."""
-    inverse_negative_penalty: FloatArray
-    """[Q] matches / rank of the last match."""
-    first_match: IntArray
-    """[Q] rank of the first match; [Q, draws] under a single-shot protocol."""
-    matches: IntArray
-    """[Q] valid matches in the gallery; 0: the query does not count."""
-    ignored: IntArray
-    """[Q] gallery entries that the protocol hides from the query."""
-    tied: BoolArray
-    """[Q] whether a match is exactly as near as a non-match: then the gallery's order decided."""
-    top_index: IntArray
-    """[Q, K] gallery rows of the nearest visible entries; -1 where there are no more."""
-    top_distance: FloatArray
-    """[Q, K] NaN where there are no more; fp32, so that rounding can leave a little less than 0."""
-    top_correct: BoolArray
-    """[Q, K]"""
-    drawn: IntArray | None = None
-    """[draws, identities] gallery rows of each single-shot gallery."""
-
-    def hits(self, rank: int) -> FloatArray:
-        """[Q] 1 where the first match is within `rank`, else 0; the share of draws under a single-shot protocol."""
-        first = self.first_match.reshape(len(self.first_match), -1)
-        valid = first > 0
-        return _divide((valid & (first <= rank)).sum(axis=1), valid.sum(axis=1))
-
-    def scores(self) -> dict[str, float]:
-        """mAP, R1 … R20 and mINP as fractions over the queries that have a match; how many these are."""
-        valid = self.matches > 0
-        values = {"mAP": self.average_precision}
-        values |= {f"R{rank}": self.hits(rank) for rank in RANKS}
-        values |= {"mINP": self.inverse_negative_penalty}
-        scores = {name: float(value[valid].mean()) if valid.any() else float("nan") for name, value in values.items()}
-        return scores | {"queries": int(valid.sum())}
-
-    def save(self, path: Path) -> None:
-        """Write `path`, an npz file of the columns."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **{name: column for name, column in columns.items() if column is not None})
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Raises DataError where `path` is not a saved ranking."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls(**{name: file[name] for name in file.files})
-        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is not a ranking of this version ({error}): evaluate the run again.") from None
 
 
 @overload
@@ -143,7 +75,7 @@ def rank(
     metric: Metric = "cosine",
     normalise: bool = True,
     keep: int = 50,
-    chunk: int = 512,
+    chunk: int = 1024,
 ) -> Ranking | dict[str, Ranking]:
     """Rank `gallery` for every query under one protocol, or under several at the price of one.
 
@@ -152,11 +84,12 @@ def rank(
     Raises DataError where features are not finite or labels are missing, UsageError for an unknown metric.
     """
 
-    def blocks(rows: IntArray | None) -> Iterator[Block]:
+    def blocks(rows: IntArray | None) -> Blocks:
         embeddings = gallery.embeddings if rows is None else gallery.embeddings[torch.from_numpy(rows)]
-        return products(query.embeddings, embeddings, metric, normalise, chunk)
+        return products(query.embeddings, embeddings, metric, normalise)
 
-    return _rank(blocks, query, gallery, protocols, keep)
+    threads = torch.get_num_threads() if query.embeddings.is_cpu else 1
+    return _rank(blocks, query, gallery, protocols, keep, chunk, threads)
 
 
 @overload
@@ -180,20 +113,24 @@ def rank_distances(
     protocols: Protocol | Sequence[Protocol],
     *,
     keep: int = 50,
-    chunk: int = 512,
+    chunk: int = 1024,
 ) -> Ranking | dict[str, Ranking]:
     """As `rank`, from a matrix of distances [Q, G]: those of another code base, or after re-ranking."""
-    return _rank(
-        lambda rows: copies(distances if rows is None else distances[:, rows], chunk), query, gallery, protocols, keep
-    )
+
+    def blocks(rows: IntArray | None) -> Blocks:
+        return copies(distances if rows is None else distances[:, rows])
+
+    return _rank(blocks, query, gallery, protocols, keep, chunk, torch.get_num_threads())
 
 
 def _rank(
-    blocks: Callable[[IntArray | None], Iterator[Block]],
+    blocks: Callable[[IntArray | None], Blocks],
     query: Labels,
     gallery: Labels,
     protocols: Protocol | Sequence[Protocol],
     keep: int,
+    chunk: int,
+    threads: int,
 ) -> Ranking | dict[str, Ranking]:
     """`blocks`: distances to the given gallery rows, or to all of them."""
     for name, labels in (("query", query), ("gallery", gallery)):
@@ -202,36 +139,73 @@ def _rank(
     chosen = [protocols] if isinstance(protocols, Protocol) else list(protocols)
     rankings = {}
     if whole := [protocol for protocol in chosen if not protocol.draws]:
-        rankings = _rank_gallery(blocks(None), query, gallery, whole, keep)
+        rankings = _rank_gallery(blocks(None), query, gallery, whole, keep, chunk, threads)
     for protocol in chosen:
         if protocol.draws:
             drawn = draw_single_shot(gallery.person, protocol.draws)
-            each = (_rank_gallery(blocks(rows), query, LabelRows.of(gallery, rows), [protocol], keep) for rows in drawn)
-            rankings[protocol.name] = _averaged([found[protocol.name] for found in each], drawn)
+            each = [
+                _rank_gallery(blocks(rows), query, LabelRows.of(gallery, rows), [protocol], keep, chunk, threads)
+                for rows in drawn
+            ]
+            rankings[protocol.name] = average([found[protocol.name] for found in each], drawn)
     if isinstance(protocols, Protocol):
         return rankings[protocols.name]
     return {protocol.name: rankings[protocol.name] for protocol in chosen}
 
 
-@torch.no_grad()
 def _rank_gallery(
-    blocks: Iterable[Block], query: Labels, gallery: Labels, protocols: Sequence[Protocol], keep: int
+    blocks: Blocks,
+    query: Labels,
+    gallery: Labels,
+    protocols: Sequence[Protocol],
+    keep: int,
+    chunk: int,
+    threads: int,
 ) -> dict[str, Ranking]:
-    found: dict[str, list[dict[str, np.ndarray]]] = {protocol.name: [] for protocol in protocols}
     order = np.argsort(gallery.person, kind="stable")
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for block in blocks:
-            rows = np.arange(block.rows.start, block.rows.stop)
-            own, present = _own(query.person[rows], gallery.person, order)
-            counts = count(block.values, own, present, keep, pool)
-            for protocol in protocols:
-                hidden = ignored(protocol, query, gallery, rows[:, None], counts.own) & counts.present
-                evidence = _evidence(counts, counts.present & ~hidden, block.shift.cpu().numpy())
-                found[protocol.name].append(evidence | {"ignored": hidden.sum(axis=1)})
-    return {
-        name: Ranking(**{column: np.concatenate([part[column] for part in parts]) for column in parts[0]})
-        for name, parts in found.items()
-    }
+
+    @torch.no_grad()
+    def evidence(part: slice) -> list[dict[str, np.ndarray]]:
+        """Of the queries in `part`, for each protocol."""
+        block = blocks(part)
+        rows = np.arange(part.start, part.stop)
+        own, present = _own(query.person[rows], gallery.person, order)
+        counts = count(block.values, own, present, keep)
+        found = []
+        for protocol in protocols:
+            hidden = ignored(protocol, query, gallery, rows[:, None], counts.own) & counts.present
+            columns = columns_of(counts, counts.present & ~hidden, block.shift.cpu().numpy())
+            found.append(columns | {"ignored": hidden.sum(axis=1)})
+        return found
+
+    with full_precision(), _workers(threads) as pool:
+        parts = list(pool.map(evidence, _parts(len(query.person), chunk, threads)))
+    rankings = {}
+    for protocol, found in zip(protocols, zip(*parts, strict=True), strict=True):
+        rankings[protocol.name] = Ranking(**{name: np.concatenate([part[name] for part in found]) for name in found[0]})
+    return rankings
+
+
+@contextlib.contextmanager
+def _workers(threads: int) -> Iterator[Executor]:
+    """Threads that multiply and count each on its own.
+
+    A product spread over all threads, and then the counting, would take longer: Python's part of it is not shared.
+    """
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            torch.set_num_threads(max(1, before // threads))
+            yield pool
+        finally:
+            torch.set_num_threads(before)
+
+
+def _parts(queries: int, chunk: int, threads: int) -> list[slice]:
+    """Equal shares of the queries, so small that `threads` of them hold `chunk` queries at most, or one each."""
+    number = min(queries, threads * -(-queries // max(chunk, threads)))
+    bounds = [queries * part // number for part in range(number + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
 def _own(person: IntArray, gallery_person: IntArray, order: IntArray) -> tuple[IntArray, BoolArray]:
@@ -243,79 +217,3 @@ def _own(person: IntArray, gallery_person: IntArray, order: IntArray) -> tuple[I
     start, stop = ordered.searchsorted(person), ordered.searchsorted(person, side="right")
     place = start[:, None] + np.arange(max(1, (stop - start).max()))
     return order[np.minimum(place, len(order) - 1)], place < stop[:, None]
-
-
-def _evidence(counts: Counts, visible: BoolArray, shift: FloatArray) -> dict[str, np.ndarray]:
-    """Columns of `Ranking` where `visible` [B, P] of the person's own images are matches; `shift` as in `Block`."""
-    matches = visible.sum(axis=1)
-    kth = visible.cumsum(axis=1)
-    position = counts.ahead + kth
-
-    def average_precision(negatives: IntArray) -> FloatArray:
-        precision = np.divide(kth, negatives + kth, out=np.zeros(kth.shape), where=visible)
-        total = precision.cumsum(axis=1)[:, -1]  # one by one, so that the amount of padding cannot change the rounding
-        return _divide(total, matches)
-
-    first = np.where(visible, position, np.iinfo(np.int64).max).min(axis=1)
-    top_index, top_distance, top_correct = _top(counts, visible, position)
-    return {
-        "average_precision": average_precision(counts.ahead),
-        "lowest_average_precision": average_precision(counts.as_near),
-        "highest_average_precision": average_precision(counts.nearer),
-        "inverse_negative_penalty": _divide(matches, np.where(visible, position, 0).max(axis=1)),
-        "first_match": np.where(matches > 0, first, -1),
-        "matches": matches,
-        "tied": np.any(visible & (counts.as_near > counts.nearer), axis=1),
-        "top_index": top_index,
-        "top_distance": np.where(top_index >= 0, top_distance + shift, np.nan),
-        "top_correct": top_correct,
-    }
-
-
-def _top(counts: Counts, visible: BoolArray, position: IntArray) -> tuple[IntArray, FloatArray, BoolArray]:
-    """[B, K] gallery row, distance and correctness of the nearest visible entries.
-
-    Each match stands at its `position`, the nearest negatives fill the places between.
-    """
-    keep = counts.nearest.shape[1]
-    row, place = np.nonzero(visible & (position <= keep))
-    column = position[row, place] - 1
-    correct = np.zeros(counts.nearest.shape, dtype=bool)
-    correct[row, column] = True
-    negative = np.maximum((~correct).cumsum(axis=1) - 1, 0)
-    index = np.take_along_axis(counts.nearest, negative, axis=1)
-    distance = np.take_along_axis(counts.nearest_distance, negative, axis=1)
-    index[row, column], distance[row, column] = counts.own[row, place], counts.distance[row, place]
-    return index, distance, correct
-
-
-def _averaged(rankings: Sequence[Ranking], drawn: IntArray) -> Ranking:
-    """One ranking from those of the galleries `drawn` [draws, identities].
-
-    For each query the draws count in which it has a match.
-    """
-
-    def mean(name: str) -> FloatArray:
-        values = np.stack([getattr(ranking, name) for ranking in rankings])
-        return _divide(np.nansum(values, axis=0), (~np.isnan(values)).sum(axis=0))
-
-    first = rankings[0]
-    return Ranking(
-        average_precision=mean("average_precision"),
-        lowest_average_precision=mean("lowest_average_precision"),
-        highest_average_precision=mean("highest_average_precision"),
-        inverse_negative_penalty=mean("inverse_negative_penalty"),
-        first_match=np.stack([ranking.first_match for ranking in rankings], axis=1),
-        matches=np.max([ranking.matches for ranking in rankings], axis=0),
-        ignored=np.max([ranking.ignored for ranking in rankings], axis=0),
-        tied=np.any([ranking.tied for ranking in rankings], axis=0),
-        top_index=np.where(first.top_index >= 0, drawn[0][first.top_index], -1),
-        top_distance=first.top_distance,
-        top_correct=first.top_correct,
-        drawn=drawn,
-    )
-
-
-def _divide(total: np.ndarray, number: np.ndarray) -> FloatArray:
-    """NaN where `number` is 0."""
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)

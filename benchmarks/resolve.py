@@ -114,6 +114,7 @@ def resolve(command_line: Mapping[str, Any], config_file: Path | None = None, ab
     name_of = {key: command_line.get(key, _name_in(content, short)) for short, key in SHORT.items()}
     for short, key in SHORT.items():
         if not isinstance(name_of[key], str):
+            _refuse_unknown_sections(command_line)
             registry = METHODS if short == "method" else DATASETS
             raise UsageError(f"Say which {short}: {short}=NAME. Available: {', '.join(registry.entries)}.")
     method, dataset = name_of["method.name"], name_of["dataset.name"]
@@ -210,6 +211,14 @@ def describe(resolved: Resolved) -> Iterator[tuple[str, Any, str]]:
 def _name_in(content: Mapping[str, Any], section: str) -> Any:
     value = content.get(section)
     return value.get("name") if isinstance(value, Mapping) else value
+
+
+def _refuse_unknown_sections(values: Mapping[str, Any]) -> None:
+    """A misspelt «method» would otherwise be reported as a missing one."""
+    sections = [*Spec.model_fields, *Session.model_fields]
+    for key in values:
+        if key.partition(".")[0] not in sections:
+            raise UsageError(f"Unknown key {key} (command line).{did_you_mean(key, sections)}")
 
 
 def _ablation(method: str, name: str | None) -> Mapping[str, Any]:

@@ -103,13 +103,17 @@ def _show_method(name: str, dataset: str | None) -> Iterator[str]:
     for recipe, changes in method.recipes.items():
         if dataset in (None, recipe):
             yield f"recipe for {'any other dataset' if recipe == '*' else recipe}"
-            yield _wrapped(" ".join(f"{key}={value}" for key, value in changes.items()))
+            yield _wrapped(_words(changes))
             yield ""
     yield "keys of the experiment (they change the result)"
     yield from _keys(keys(spec_class(name, dataset or "synthetic")))
     yield ""
     yield "keys of the session (where and how; they do not)"
     yield from _keys(keys(Session))
+
+
+def _words(changes: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_plain(value)}" for key, value in changes.items())
 
 
 def _keys(fields: Iterator[tuple[str, Any]]) -> Iterator[str]:
@@ -126,13 +130,12 @@ def _keys(fields: Iterator[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _plain(value: Any) -> str:
+    """A value as the command line takes it."""
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_plain(item) for item in value) + "]"
-    return (
-        {None: "none", True: "true", False: "false"}.get(value, str(value))
-        if not isinstance(value, float)
-        else f"{value:g}"
-    )
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _bounds(field: Any) -> str:

@@ -91,7 +91,8 @@ def assert_equal_runs(one: RunFolder, two: RunFolder) -> None:
         weights = [load_file(folder.path / "checkpoints" / name) for folder in (one, two)]
         assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     timeless = [
-        [{key: value for key, value in row.items() if key != "time"} for row in folder.scores()] for folder in (one, two)
+        [{key: value for key, value in row.items() if key != "time"} for row in folder.scores()]
+        for folder in (one, two)
     ]
     assert json.dumps(timeless[0]) == json.dumps(timeless[1])
 

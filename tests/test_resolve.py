@@ -36,7 +36,11 @@ def test_files_inherit_and_may_name_method_and_dataset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("method.weigths.triplet", "1", r"Unknown key method\.weigths\.triplet.*Did you mean method\.weights\.triplet\?"),
+        (
+            "method.weigths.triplet",
+            "1",
+            r"Unknown key method\.weigths\.triplet.*Did you mean method\.weights\.triplet\?",
+        ),
         ("train", "3", r"train is a section"),
         ("train.epochs", "many", r"train\.epochs=many.*integer.*Passes over"),
         ("train.epochs", "-1", r"train\.epochs=-1.*greater than or equal to 0"),
@@ -53,10 +57,19 @@ def test_what_is_wrong_is_named_with_its_mend(key: str, value: object, said: str
     assert "\n" not in str(caught.value)
 
 
+def test_a_misspelt_method_is_not_reported_as_a_missing_one() -> None:
+    with pytest.raises(UsageError, match=r"Unknown key methd.*Did you mean method\?"):
+        resolve({"methd": "differ", "dataset.name": "synthetic"})
+    with pytest.raises(UsageError, match=r"Say which dataset: dataset=NAME\. Available: .*ltcc"):
+        resolve({"method.name": "differ"})
+
+
 def test_a_typo_in_a_file_names_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("train: {epoch: 7}\n")
-    with pytest.raises(UsageError, match=r"Unknown key train\.epoch \(file .*mine\.yaml\)\. Did you mean train\.epochs"):
+    with pytest.raises(
+        UsageError, match=r"Unknown key train\.epoch \(file .*mine\.yaml\)\. Did you mean train\.epochs"
+    ):
         resolve(SYNTHETIC, file)
 
 

@@ -107,6 +107,8 @@ def measure(size: str, dimensions: int, rounds: int, device: str) -> dict[str, o
     gallery = make(entries, persons, cameras, dimensions, 2, device)
     row: dict[str, object] = {"size": size, "queries": queries, "gallery": entries, "dimensions": dimensions}
     row["extra_memory_mb"] = extra_memory(lambda: rank(query, gallery, PROTOCOLS), device)
+    if not rounds:
+        return row
     left, right = F.normalize(query.embeddings), F.normalize(gallery.embeddings)
     if size in PLAIN:
         out = torch.empty(queries, entries, device=device)
@@ -142,9 +144,9 @@ def show(row: dict[str, object]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true", help="also 10,000 × 125,000")
-    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=list(PLAIN))
+    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=list(PLAIN), metavar="SIZE", help=", ".join(SIZES))
     parser.add_argument("--dimensions", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="0: only memory")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
