@@ -134,19 +134,20 @@ def _decisive(block: FloatArray, entries: IntArray, keep: int) -> tuple[IntArray
     order, and for each entry how many negatives lie in buckets ahead of it that are not decisive [N].
     """
     buckets = max(1, block.shape[1] // VALUES_PER_BUCKET)
-    bucket = _buckets(block, buckets).reshape(-1)
+    bucket = torch.from_numpy(_buckets(block, buckets).reshape(-1))  # torch counts and looks up int32, numpy int64 only
     block.reshape(-1)[entries] = np.inf
-    asked = bucket[entries]
-    size = np.bincount(bucket, minlength=len(block) * buckets)
+    asked = bucket.numpy()[entries]
+    size = bucket.bincount(minlength=len(block) * buckets).numpy()
     size -= np.bincount(asked, minlength=len(size))
     size = size.reshape(len(block), buckets)
     is_decisive = size.cumsum(axis=1) - size < keep
     is_decisive.reshape(-1)[asked] = True
     size[is_decisive] = 0
-    return np.flatnonzero(is_decisive.reshape(-1).take(bucket)), size.cumsum(axis=1).reshape(-1)[asked]
+    sorted_out = torch.from_numpy(is_decisive.reshape(-1)).index_select(0, bucket)
+    return np.flatnonzero(sorted_out.numpy()), size.cumsum(axis=1).reshape(-1)[asked]
 
 
-def _buckets(block: FloatArray, buckets: int) -> IntArray:
+def _buckets(block: FloatArray, buckets: int) -> npt.NDArray[np.int32]:
     """[B, G] number of each value's bucket, counted on from row to row; never smaller for a larger value of one row."""
     low = block.min(axis=1, keepdims=True)
     span = block.max(axis=1, keepdims=True) - low
@@ -156,4 +157,4 @@ def _buckets(block: FloatArray, buckets: int) -> IntArray:
     place = block - low
     place *= scale
     place += np.arange(len(block), dtype=block.dtype)[:, None] * buckets  # exact enough: far below 2**24
-    return place.astype(np.int32).astype(np.intp)  # two casts that the processor has instructions for, not one without
+    return place.astype(np.int32)

@@ -51,7 +51,7 @@ def products(query: Tensor, gallery: Tensor, metric: Metric, normalise: bool) ->
     def block(rows: slice) -> Block:
         part = query[rows]
         if not hasattr(memory, "buffer") or len(memory.buffer) < len(part):
-            memory.buffer = torch.empty(len(part), len(gallery), device=query.device)
+            memory.buffer = _empty(len(part), len(gallery), query.device)
         values = memory.buffer[: len(part)]
         with torch.autocast(query.device.type, enabled=False):
             if gallery_square is None:
@@ -94,7 +94,16 @@ def _checked(features: Tensor, name: str, normalise: bool) -> Tensor:
     features = features.detach().float()
     length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     _refuse_unless_finite(length, f"{name} features", 0)
-    return features / length.clamp_min(1e-12) if normalise else features
+    if not normalise:
+        return features
+    return torch.div(features, length.clamp_min(1e-12), out=_empty(*features.shape, features.device))
+
+
+def _empty(rows: int, columns: int, device: torch.device) -> Tensor:
+    """fp32 memory. On a CPU numpy's, which asks for huge pages: filling it for the first time is ten times faster."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.empty((rows, columns), dtype=np.float32))
+    return torch.empty(rows, columns, device=device)
 
 
 def _refuse_unless_finite(size: Tensor, name: str, start: int) -> None:
