@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class ExperimentData:
             self._samples[split] = self.dataset.split(split)
         return self._samples[split]
 
-    def pixels(self, split: str, kind: str = "image") -> UInt8Array:
+    def pixels(self, split: str, kind: Literal["image", "mask"] = "image") -> UInt8Array:
         """[N, H, W, 3] of a whole split, memory-mapped; decoded now if no cache of it exists."""
         image = self.spec.image
         return pixel_cache(

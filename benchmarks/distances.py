@@ -96,7 +96,7 @@ def _checked(features: Tensor, name: str, normalise: bool) -> Tensor:
     _refuse_unless_finite(length, f"{name} features", 0)
     if not normalise:
         return features
-    return torch.div(features, length.clamp_min(1e-12), out=_empty(*features.shape, features.device))
+    return torch.div(features, length.clamp_min(1e-12), out=_empty(len(features), features.shape[1], features.device))
 
 
 def _empty(rows: int, columns: int, device: torch.device) -> Tensor:

@@ -25,9 +25,9 @@ Triple = tuple[float, float, float]
 
 
 class ImageConfig(Strict):
-    height: int = Field(256, ge=16, le=2048)
+    height: int = Field(default=256, ge=16, le=2048)
     """Pixels; every image is resized to height × width once, the aspect ratio is not kept."""
-    width: int = Field(128, ge=16, le=2048)
+    width: int = Field(default=128, ge=16, le=2048)
     """Pixels."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """Antialiased resize, as the papers' preprocessing does it."""
@@ -38,15 +38,15 @@ class ImageConfig(Strict):
 
 
 class TrainConfig(Strict):
-    epochs: int = Field(60, ge=0)
+    epochs: int = Field(default=60, ge=0)
     """Passes over the training groups; 0 evaluates the initial weights."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the forward pass (autocast); weights, losses and evaluation stay in fp32."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients are averaged in one step, over all processes: 2 is two GPUs, or two batches on one."""
-    clip_gradient: float = Field(0.0, ge=0)
+    clip_gradient: float = Field(default=0.0, ge=0)
     """Largest norm of the gradient; 0 leaves it alone."""
-    telemetry_every: int = Field(50, ge=0)
+    telemetry_every: int = Field(default=50, ge=0)
     """Steps between measurements of each loss term's gradient on the features; 0 switches them off."""
 
 
@@ -59,7 +59,7 @@ class EvaluateConfig(Strict):
     """Scale features to unit length before measuring distances."""
     flip: bool = False
     """Add the features of the mirrored image."""
-    every: int = Field(1, ge=1)
+    every: int = Field(default=1, ge=1)
     """Epochs between validations (or tests, under the oracle rule)."""
     initial: bool = False
     """Also score the weights that training starts from."""
@@ -72,9 +72,9 @@ class SelectConfig(Strict):
     enough identities can be held out, else last."""
     metric: Literal["mAP", "R1"] = "mAP"
     """What «best» means, under the dataset's headline protocol."""
-    holdout: float = Field(0.1, gt=0, lt=1)
+    holdout: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training identities that the validation rule holds out."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Chooses the held-out identities; apart from the run's seed, so that all seeds and methods hold out the same."""
 
 
@@ -92,7 +92,7 @@ class Spec(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     select: SelectConfig = SelectConfig()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Of the weights' initialisation, the batches and the augmentation."""
 
     @property
@@ -131,11 +131,11 @@ class Session(Strict):
     """Folder of the decoded images; the variable CCREID_CACHE when not given."""
     device: str = "auto"
     """cpu, cuda, cuda:1, … auto takes a GPU where there is one."""
-    workers: int = Field(0, ge=0)
+    workers: int = Field(default=0, ge=0)
     """Processes or threads that decode images; 0 takes one per core."""
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(default=128, ge=1)
     """Images per forward pass when features are computed."""
-    checkpoint_seconds: float = Field(600, ge=0)
+    checkpoint_seconds: float = Field(default=600, ge=0)
     """Longest time of training that a crash can cost; every epoch ends with a checkpoint anyway."""
     quiet: bool = False
     """Print nothing but warnings, errors and the score table."""

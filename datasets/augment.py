@@ -21,15 +21,15 @@ _TRIES = 100
 class AugmentConfig(Strict):
     """What is done to training images. The defaults are CAL's and DIFFER's."""
 
-    flip: float = Field(0.5, ge=0, le=1)
+    flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of mirroring left and right."""
-    zoom_crop: float = Field(0.5, ge=0, le=1)
+    zoom_crop: float = Field(default=0.5, ge=0, le=1)
     """Probability of enlarging by `zoom` (bilinear) and cropping back at a random place."""
-    zoom: float = Field(1.125, ge=1)
+    zoom: float = Field(default=1.125, ge=1)
     """Factor of `zoom_crop`."""
-    pad_crop: int = Field(0, ge=0)
+    pad_crop: int = Field(default=0, ge=0)
     """Pixels of black padding on all sides before a random crop back to size; 0: none. CSSC: 10."""
-    erase: float = Field(0.5, ge=0, le=1)
+    erase: float = Field(default=0.5, ge=0, le=1)
     """Probability of random erasing (Zhong et al., AAAI 2020), after normalisation."""
     erase_area: tuple[float, float] = (0.02, 0.4)
     """Least and greatest share of the image that is erased."""

@@ -14,9 +14,9 @@ from .errors import DataError, UsageError
 class SamplerConfig(Strict):
     """Batches of identities: `batch_size` / `instances` groups of `instances` images of one person."""
 
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     """Images per process and micro-batch; a multiple of `instances`."""
-    instances: int = Field(4, ge=1)
+    instances: int = Field(default=4, ge=1)
     """K, images of one person in a group."""
     order: Literal["reshuffled", "official"] = "reshuffled"
     """reshuffled: new groups every epoch; official: DIFFER's released code, where every epoch repeats the first."""

@@ -11,7 +11,7 @@ from benchmarks.resolve import resolve_dataset
 from datasets.contact_sheet import contact_sheet
 from datasets.files import replacing
 from datasets.layouts import write_layout
-from datasets.synthetic import Synthetic
+from datasets.synthetic import Synthetic, SyntheticConfig
 
 from .console import Reporter
 
@@ -41,6 +41,6 @@ def save_contact_sheet(file: Path, options: Mapping[str, Any]) -> Path:
     return file
 
 
-def _config(options: Mapping[str, Any]) -> Synthetic.Config:
+def _config(options: Mapping[str, Any]) -> SyntheticConfig:
     config, _ = resolve_dataset(Synthetic.name, {f"dataset.{key}": value for key, value in options.items()})
     return config

@@ -26,9 +26,16 @@ def made(root: Path, run_id: str, **spec: object) -> RunFolder:
 def test_status_tells_how_a_run_ended(tmp_path: Path) -> None:
     folder = RunStore(tmp_path).open("a")
     assert folder.status()["state"] == "new"
-    with pytest.raises(ZeroDivisionError), recorded(folder):
-        assert folder.status()["state"] == "running"
-        raise ZeroDivisionError("bug")
+    states = []
+
+    def broken() -> None:
+        with recorded(folder):
+            states.append(folder.status()["state"])
+            raise ZeroDivisionError("bug")
+
+    with pytest.raises(ZeroDivisionError):
+        broken()
+    assert states == ["running"]
     assert folder.status()["state"] == "failed"
     assert "bug" in folder.status()["reason"]
     with pytest.raises(StoppedError), recorded(folder):
@@ -47,7 +54,8 @@ def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
             "-c",
             "import sys, time, pathlib; sys.path.insert(0, '.')\n"
             "from benchmarks.records import RunFolder\n"
-            f"with RunFolder(pathlib.Path({str(tmp_path / 'a')!r})).locked(): print('held', flush=True); time.sleep(60)",
+            "with RunFolder(pathlib.Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)",
+            str(tmp_path / "a"),
         ],
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parent.parent,
