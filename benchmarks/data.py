@@ -112,8 +112,8 @@ class ExperimentData:
 
     def caption_folder(self) -> Path | None:
         """Where DIFFER's caption files of this dataset lie."""
-        if self.session.captions is not None or not self.dataset.folder:
-            return self.session.captions
+        if self.session.caption_folder is not None or not self.dataset.folder:
+            return self.session.caption_folder
         return self.dataset.root.parent / "captions" / self.dataset.folder
 
     def facts(self) -> dict[str, Any]:

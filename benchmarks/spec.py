@@ -123,7 +123,7 @@ class Session(Strict):
 
     data: Path | None = None
     """Folder that holds the datasets' folders, or one dataset's own; the variable CCREID_DATA when not given."""
-    captions: Path | None = None
+    caption_folder: Path | None = None
     """Folder with DIFFER's caption files of this dataset; DATA/captions/FOLDER when not given."""
     runs: Path = Path("runs")
     """Folder of the run records."""

@@ -11,7 +11,7 @@ from datasets.errors import UsageError
 
 SHORT = {"method": "method.name", "dataset": "dataset.name"}
 """Keys that may be written short."""
-PATHS = frozenset({"data", "captions", "runs", "cache"})
+PATHS = frozenset({"data", "caption_folder", "runs", "cache"})
 """Keys whose values are never lists: a comma may stand in a path."""
 
 

@@ -76,7 +76,7 @@ def caption_features(
             )
         return CaptionFeatures(np.arange(len(samples)), _encode_repeated(config.text_model, sentences), None)
     if folder is None:
-        mend = "name the folder of its caption files with captions=DIR"
+        mend = "name the folder of its caption files with caption_folder=DIR"
         mend += "." if sentences is None else ", or encode its own sentences with captions.text_model=hashing-64."
         raise DataError(f"No caption features of {dataset.name} for captions.text_model={config.text_model}: {mend}")
     model = _stored_model(folder, config.text_model)
@@ -148,7 +148,9 @@ def _stored_model(folder: Path, text_model: str) -> str:
         return name
     wanted = f"{folder / text_model}*/{FEATURES}"
     if not stored:
-        raise DataError(f"{wanted} is missing, and no other text model's either: name the right folder, captions=DIR.")
+        raise DataError(
+            f"{wanted} is missing, and no other text model's either: name the right folder, caption_folder=DIR."
+        )
     near = [name for name in stored if name.startswith(f"{text_model}-")]
     problem = "is there more than once" if near else "is missing"
     raise DataError(

@@ -160,4 +160,4 @@ def gains(rows: Iterable[Mapping[str, Any]], headline: str) -> Iterable[str]:
             yield f"{protocol} mAP: {percent(score)} is {times}."
     standard, changing = at.get((headline, "standard")), at.get((headline, "cloth-changing"))
     if standard and changing:
-        yield f"standard mAP is {standard / changing:.1f} × cloth-changing mAP: that much of the score is clothes."
+        yield f"standard mAP is {standard / changing:.1f} × cloth-changing mAP."

@@ -153,7 +153,7 @@ def test_folder_is_found_by_exact_name_or_unique_version(stored):
 
 
 def test_no_caption_folder_or_an_empty_one(tmp_path):
-    with pytest.raises(DataError, match="captions=DIR"):
+    with pytest.raises(DataError, match="caption_folder=DIR"):
         read(None)
     with pytest.raises(DataError, match="no other text model's either"):
         read(tmp_path / "nowhere")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.resolve import describe, from_plain, resolve, resolve_evaluation
-from benchmarks.spec import to_plain
+from benchmarks.spec import Session, Spec, to_plain
 from datasets.errors import UsageError
 
 SYNTHETIC = {"method.name": "baseline", "dataset.name": "synthetic"}
@@ -55,6 +55,11 @@ def test_what_is_wrong_is_named_with_its_mend(key: str, value: object, said: str
     with pytest.raises(UsageError, match=said) as caught:
         resolve(SYNTHETIC | {key: value})
     assert "\n" not in str(caught.value)
+
+
+def test_no_key_of_the_session_is_a_section_of_the_spec() -> None:
+    """In a file `captions: {…}` could otherwise mean two things."""
+    assert not set(Spec.model_fields) & set(Session.model_fields)
 
 
 def test_a_misspelt_method_is_not_reported_as_a_missing_one() -> None:
