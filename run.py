@@ -176,8 +176,9 @@ def evaluate(words: Sequence[str]) -> int:
     run_id, selection = _required(values, "run", EVALUATE_HELP), values.pop("selection", None)
     with Reporter(quiet=values.get("quiet") == "true") as reporter:
         result = evaluate_run(run_id, selection, values, reporter)
-    reporter.score_table(result.rows, result.selection)
-    print(result.folder)
+    if reporter.leads:
+        reporter.score_table(result.rows, result.selection)
+        print(result.folder)
     return 0
 
 

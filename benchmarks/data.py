@@ -1,5 +1,6 @@
 """From a Spec to arrays: the dataset's adapter, decoded pixels, captions, and what is held out."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,6 +43,7 @@ class ExperimentData:
     session: Session
     listen: Listener
     _samples: dict[str, Samples] = field(init=False, default_factory=dict)
+    _pixels: dict[tuple[str, str], UInt8Array] = field(init=False, default_factory=dict)
 
     @cached_property
     def protocols(self) -> list[Protocol]:
@@ -80,6 +82,11 @@ class ExperimentData:
 
     def pixels(self, split: str, kind: Literal["image", "mask"] = "image") -> UInt8Array:
         """[N, H, W, 3] of a whole split, memory-mapped; decoded now if no cache of it exists."""
+        if (split, kind) not in self._pixels:
+            self._pixels[split, kind] = self._decoded(split, kind)
+        return self._pixels[split, kind]
+
+    def _decoded(self, split: str, kind: Literal["image", "mask"]) -> UInt8Array:
         image = self.spec.image
         return pixel_cache(
             self.dataset,
@@ -89,7 +96,7 @@ class ExperimentData:
             interpolation=image.interpolation,
             kind=kind,
             folder=self.session.cache,
-            workers=self.session.workers,
+            workers=self.session.workers or os.cpu_count() or 1,
             progress=lambda done, total: self.listen(
                 {"event": "progress", "what": f"decoding {split}", "done": done, "total": total}
             ),

@@ -43,19 +43,22 @@ def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], 
     with joined(session.device) as world:
         make_repeatable(world)
         data = ExperimentData(open_dataset(spec.dataset, session), spec, session, listen)
-        method: Method = METHODS.get(spec.method.name)(spec.method, Facts(**made_of["facts"]))
+        method: Method = METHODS.get(spec.method.name)(spec.method.for_checkpoint(), Facts(**made_of["facts"]))
         method.load_state_dict(load_file(weights))
         cameras = np.array(made_of["cameras"], dtype=np.int64)
         rankings = rank_splits(method.to(world.device), data, data.protocols, cameras, world)
+        leads = world.leads
     options = to_plain(spec.evaluate)
     digest = hashlib.sha256(json.dumps([options, selection], sort_keys=True).encode()).hexdigest()[:8]
     folder = run.path / "evaluations" / digest
     epoch = next((row["epoch"] for row in run.scores() if row["selection"] == selection), None)
     rows = []
     for protocol, ranking in zip(data.protocols, rankings, strict=True):
-        ranking.save(folder / f"{protocol.name}@{selection}.npz")
+        if leads:
+            ranking.save(folder / f"{protocol.name}@{selection}.npz")
         rows.append({"selection": selection, "epoch": epoch, "protocol": protocol.name, **ranking.scores()})
-    write_json(folder / "scores.json", {"evaluate": options, "protocols": _described(data), "scores": rows})
+    if leads:
+        write_json(folder / "scores.json", {"evaluate": options, "protocols": _described(data), "scores": rows})
     return Evaluation(folder, selection, rows)
 
 

@@ -3,12 +3,16 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 from datasets.base import Protocol
+from datasets.errors import DataError
 from datasets.files import replacing
 from methods import METHODS
 from methods.base import Method
@@ -77,7 +81,8 @@ class Experiment:
         masks = self.data.pixels("train", "mask") if "mask" in self.data.inputs else None
         self.feed = TrainingFeed(training, self.data.pixels("train"), spec, world, masks=masks)
         torch.manual_seed(derived_seed(spec.seed))
-        self.method: Method = METHODS.get(spec.method.name)(spec.method, facts).to(world.device)
+        config = spec.method.for_checkpoint() if folder.checkpoint.exists() else spec.method
+        self.method: Method = METHODS.get(spec.method.name)(config, facts).to(world.device)
         self.selector = Selector(self.data.rule) if self.data.rule in (VALIDATION, ORACLE) else None
         self._say(
             event="start",
@@ -204,7 +209,7 @@ class Experiment:
         """Go on from the last checkpoint; events after it are dropped, since they will happen again."""
         file = self.folder.checkpoint
         if file.exists():
-            state = torch.load(file, map_location=self.world.device, weights_only=True)
+            state = _read_checkpoint(file, self.world)
             trainer.load_state(state)
             if self.selector is not None and state["selector"] is not None:
                 self.selector = Selector(**state["selector"])
@@ -221,6 +226,13 @@ class Experiment:
 
     def _last_checkpoint(self) -> str:
         return str(self.folder.checkpoint) if self.folder.checkpoint.exists() else "none yet"
+
+
+def _read_checkpoint(file: Path, world: World) -> dict[str, Any]:
+    try:
+        return torch.load(file, map_location=world.device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, UnpicklingError):
+        raise DataError(f"Checkpoint {file} is damaged: delete it to train this run from the start.") from None
 
 
 def rank_splits(

@@ -153,3 +153,40 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(
 def test_accumulated_batches_are_one_step(tiny: list[str]) -> None:
     assert run.main([*tiny, "train.accumulate=2"]) == 0
     assert only_run(tiny).events("start")[0]["images_per_step"] == 32
+
+
+def test_a_damaged_checkpoint_is_one_sentence_with_its_mend(tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    run.main(tiny)
+    folder = only_run(tiny)
+    folder.checkpoint.write_bytes(folder.checkpoint.read_bytes()[:1000])
+    folder.set_status("failed")
+    capsys.readouterr()
+    assert run.main(tiny) == 3
+    error = capsys.readouterr().err
+    assert "last.pt is damaged: delete it" in error
+    assert error.count("\n") == 1
+    folder.checkpoint.unlink()
+    assert run.main(tiny) == 0
+
+
+def test_bf16_trains_and_fp32_gives_other_losses(tiny: list[str]) -> None:
+    assert run.main([*tiny, "train.precision=bf16,fp32", "select.rule=last"]) == 0
+    root = next(word.removeprefix("runs=") for word in tiny if word.startswith("runs="))
+    losses = [folder.events("epoch")[0]["loss"] for folder in RunStore(Path(root))]
+    assert len(losses) == 2
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_a_misspelt_protocol_is_refused_before_anything_is_trained(
+    tiny: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    assert run.main([*tiny, "evaluate.protocols=[cloth-changin]"]) == 2
+    assert "cloth-changing" in capsys.readouterr().err
+
+
+def test_training_without_captions_needs_none(tiny: list[str]) -> None:
+    """The paper's baseline: the same network, identity and triplet only."""
+    assert run.main([*tiny, "ablation=baseline"]) == 0
+    assert set(only_run(tiny).events("epoch")[0]["terms"]) == {"identity", "triplet"}
+    assert only_run(tiny).data()["facts"]["text_width"] == 0
