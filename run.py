@@ -134,9 +134,9 @@ def _carry_out(plan: "Resolved") -> None:
 
     with Reporter(quiet=plan.session.quiet) as reporter:
         folder = run(plan.spec, plan.session, reporter)
-        if reporter.leads:
-            reporter.score_table(folder.scores(), folder.headline)
-            print(folder.path)
+    if reporter.leads:
+        reporter.score_table(folder.scores(), folder.headline)
+        print(folder.path)
 
 
 def _print_config(plans: "list[Resolved]", what: str) -> int:

@@ -126,7 +126,9 @@ class Experiment:
             self._listen({"event": "step", "epoch": trainer.epoch, "step": trainer.step, "meter": trainer.meter})
 
         while not trainer.finished:
-            self._listen({"event": "epoch-start", "epoch": trainer.epoch, "steps": self.feed.steps(trainer.epoch)})
+            steps = self.feed.steps(trainer.epoch)
+            epochs = self.spec.train.epochs
+            self._listen({"event": "epoch-start", "epoch": trainer.epoch, "epochs": epochs, "steps": steps})
             try:
                 with self.stop.deferred():
                     summary = trainer.train_epoch(after_step)

@@ -36,7 +36,7 @@ class Reporter:
             transient=True,
         )
         self._task: Any = None
-        self._steps = 0
+        self._steps = self._epochs = 0
         self._validation = ""
 
     def __enter__(self) -> "Reporter":
@@ -74,14 +74,16 @@ class Reporter:
             self.say(f"{event['what']}: {event['total']} images")
 
     def on_epoch_start(self, event: Mapping[str, Any]) -> None:
-        self._steps = event["steps"]
+        self._steps, self._epochs = event["steps"], event["epochs"]
 
     def on_step(self, event: Mapping[str, Any]) -> None:
+        """The bar counts the steps of the whole training, so that the time left is that of the run."""
         meter = event["meter"]
         losses = " ".join(f"{name} {value:.3f}" for name, value in meter.means().items())
-        speed = meter.images / meter.seconds if meter.seconds else 0.0
-        detail = f"{losses} · {speed:.0f} images/s{self._validation}"
-        self._show(f"epoch {event['epoch']}", event["step"], self._steps, detail)
+        speed, waiting = (part / meter.seconds if meter.seconds else 0.0 for part in (meter.images, meter.waiting))
+        detail = f"epoch {event['epoch']}/{self._epochs}{self._validation} · {losses} · {speed:.0f} images/s"
+        done = (event["epoch"] - 1) * self._steps + event["step"]
+        self._show("training", done, self._epochs * self._steps, f"{detail} · waiting {waiting:.0%}")
 
     def on_epoch(self, event: Mapping[str, Any]) -> None:
         losses = " ".join(f"{name} {value:.3f}" for name, value in event["terms"].items())
