@@ -1,8 +1,7 @@
 """What every configuration class shares: strictness, documented fields, and search ranges beside the defaults."""
 
 import difflib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,27 +16,9 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
 
 
-@dataclass(frozen=True)
-class SearchRange:
-    """Where a sweep looks for a tunable: between `low` and `high`, on a log scale when `log`."""
-
-    low: float
-    high: float
-    log: bool = False
-
-
 def tune(default: float, low: float, high: float, *, log: bool = False) -> Any:
     """A non-negative tunable field: its default and its search range on one line."""
     return Field(default=default, ge=0, json_schema_extra={"search": {"low": low, "high": high, "log": log}})
-
-
-def search_ranges(config: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, SearchRange]]:
-    """(dotted key, range) of every field of `config`, nested ones too, that was declared with `tune`."""
-    for name, field in config.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from search_ranges(field.annotation, f"{prefix}{name}.")
-        elif isinstance(field.json_schema_extra, dict) and "search" in field.json_schema_extra:
-            yield f"{prefix}{name}", SearchRange(**field.json_schema_extra["search"])  # type: ignore[arg-type]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
@@ -118,8 +117,3 @@ class Method(nn.Module):
 
     def on_epoch(self, epoch: int, context: Any) -> None:
         """Called before each epoch, counted from 1: clustering, stages, unfreezing."""
-
-    @classmethod
-    def from_official(cls, path: Path) -> Self:
-        """The authors' checkpoint as a method of ours, loaded safely."""
-        raise NotImplementedError(f"{cls.__name__} has no reader for official checkpoints.")
