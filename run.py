@@ -80,7 +80,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     name, rest = ("train", words) if "=" in words[0] or words[0].startswith("-") else (words[0], words[1:])
     from datasets.config import did_you_mean
-    from datasets.errors import CCReIDError
+    from datasets.errors import CCReIDError, DataError
 
     try:
         if name not in VERBS:
@@ -96,6 +96,11 @@ def main(words: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # no permission, no space, a file where a folder should be
+        if error.filename is None:
+            raise
+        print(f"{error.filename}: {error.strerror}; name another place, or mend this one.", file=sys.stderr)
+        return DataError.exit_code
 
 
 # --- train ---
@@ -169,13 +174,14 @@ def _print_plans(plans: "list[Resolved]") -> int:
 
 def evaluate(words: Sequence[str]) -> int:
     from benchmarks.evaluation import evaluate_run
-    from benchmarks.words import parse_words
+    from benchmarks.words import parse_words, read_value
     from reports.console import Reporter
 
     values = parse_words(words)
     run_id, selection = _required(values, "run", EVALUATE_HELP), values.pop("selection", None)
     with Reporter(quiet=values.get("quiet") == "true") as reporter:
-        result = evaluate_run(run_id, selection, values, reporter)
+        options = {key: read_value(key, value) for key, value in values.items()}
+        result = evaluate_run(run_id, selection, options, reporter)
     if reporter.leads:
         reporter.score_table(result.rows, result.selection)
         print(result.folder)
@@ -234,12 +240,12 @@ def synthesize(words: Sequence[str]) -> int:
     values = parse_words(words)
     layout, out, sheet = (values.pop(key, None) for key in ("layout", "out", "sheet"))
     options = {key: read_value(key, value) for key, value in values.items()}
-    if sheet is not None:
+    if sheet is not None and layout is None and out is None:
         print(save_contact_sheet(Path(sheet), options))
     elif layout is not None and out is not None:
         print(write_world(layout, Path(out), options))
     else:
-        raise UsageError("synthesize needs layout=NAME and out=DIR, or sheet=FILE.png.")
+        raise UsageError("synthesize needs either layout=NAME and out=DIR, or sheet=FILE.png.")
     return 0
 
 

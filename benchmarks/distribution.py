@@ -92,6 +92,8 @@ def _device(name: str, local_rank: int | None) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"device={name} is not a device: write cpu, cuda or cuda:0.") from None
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index is not None):
+        raise UsageError(f"device={name} cannot train: write cpu, cuda or cuda:0.")
     if device.type == "cuda":
         index = local_rank if local_rank is not None else (device.index or 0)
         if index >= torch.cuda.device_count():

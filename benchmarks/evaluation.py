@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
 
 from datasets.config import did_you_mean
 from datasets.errors import UsageError
@@ -18,7 +17,7 @@ from methods.base import Facts, Method
 
 from .data import ExperimentData, Listener, open_dataset
 from .distribution import joined
-from .experiment import make_repeatable, rank_splits
+from .experiment import make_repeatable, rank_splits, read_weights
 from .records import RunFolder, RunStore
 from .resolve import resolve_evaluation
 from .spec import to_plain
@@ -44,7 +43,7 @@ def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], 
         make_repeatable(world)
         data = ExperimentData(open_dataset(spec.dataset, session), spec, session, listen)
         method: Method = METHODS.get(spec.method.name)(spec.method.for_checkpoint(), Facts(**made_of["facts"]))
-        method.load_state_dict(load_file(weights))
+        method.load_state_dict(read_weights(weights))
         cameras = np.array(made_of["cameras"], dtype=np.int64)
         rankings = rank_splits(method.to(world.device), data, data.protocols, cameras, world)
         leads = world.leads
@@ -64,6 +63,8 @@ def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], 
 
 def _weights(run: RunFolder, selection: str) -> Path:
     there = sorted(file.stem for file in (run.path / "checkpoints").glob("*.safetensors"))
+    if not there:
+        raise UsageError(f"{run.run_id} has no weights yet: its training is {run.status()['state']}.")
     if selection not in there:
         hint = did_you_mean(selection, there)
         raise UsageError(f"{run.run_id} has no weights of selection={selection}.{hint} Available: {', '.join(there)}.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from datasets.base import Protocol
@@ -34,7 +35,7 @@ from .training import DivergedError, Trainer
 def run(spec: Spec, session: Session, listen: Listener) -> RunFolder:
     """Carry out `spec`, or what is left of it, and return its folder. `listen` hears of everything that happens."""
     folder = RunStore(session.runs).open(spec.run_id)
-    if folder.status()["state"] == "done":
+    if folder.status()["state"] == "done" and folder.scores() and folder.spec():
         listen({"event": "already-done", "run": folder.run_id})
         return folder
     interruption = Interruption()
@@ -75,14 +76,14 @@ class Experiment:
         self.data = ExperimentData(open_dataset(spec.dataset, session), spec, session, listen)
         training = self.data.training()
         facts, self.training_cameras = training.facts(spec), np.unique(training.samples.camera)
+        torch.manual_seed(derived_seed(spec.seed))
+        config = spec.method.for_checkpoint() if folder.checkpoint.exists() else spec.method
+        self.method: Method = METHODS.get(spec.method.name)(config, facts).to(world.device)
         if world.leads:
             made_of = self.data.facts() | {"facts": asdict(facts), "cameras": self.training_cameras.tolist()}
             folder.describe(to_plain(spec), made_of, environment(to_plain(session)))
         masks = self.data.pixels("train", "mask") if "mask" in self.data.inputs else None
         self.feed = TrainingFeed(training, self.data.pixels("train"), spec, world, masks=masks)
-        torch.manual_seed(derived_seed(spec.seed))
-        config = spec.method.for_checkpoint() if folder.checkpoint.exists() else spec.method
-        self.method: Method = METHODS.get(spec.method.name)(config, facts).to(world.device)
         self.selector = Selector(self.data.rule) if self.data.rule in (VALIDATION, ORACLE) else None
         self._say(
             event="start",
@@ -133,7 +134,8 @@ class Experiment:
                 with self.stop.deferred():
                     summary = trainer.train_epoch(after_step)
             except DivergedError as error:
-                raise DivergedError(f"{error} Last good checkpoint: {self._last_checkpoint()}.") from None
+                self._say(event="diverged", epoch=trainer.epoch, step=trainer.step + 1, files=error.files)
+                raise DivergedError(f"{error} Last good checkpoint: {self._last_checkpoint()}.", error.files) from None
             self._say(event="epoch", **summary)
             self._validate(summary["epoch"])
             self._save(trainer)
@@ -162,7 +164,7 @@ class Experiment:
         self.world.wait()  # for the leading process to have written the weights
         for selection, epoch in epochs.items():
             if not self._scored(selection):
-                self.method.load_state_dict(load_file(self.folder.weights(selection), device=str(self.world.device)))
+                self.method.load_state_dict(read_weights(self.folder.weights(selection)))
                 self._score(selection, epoch)
 
     def _scored(self, selection: str) -> bool:
@@ -228,6 +230,16 @@ class Experiment:
 
     def _last_checkpoint(self) -> str:
         return str(self.folder.checkpoint) if self.folder.checkpoint.exists() else "none yet"
+
+
+def read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """Weights that a run saved. Raises DataError where the file is missing or damaged."""
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"Weights {file} cannot be read ({error}): delete the run's folder to train it again."
+        ) from None
 
 
 def _read_checkpoint(file: Path, world: World) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from datasets.augment import augment
 from datasets.base import IntArray, Samples, UInt8Array
 from datasets.captions import CaptionFeatures
+from datasets.errors import UsageError
 from datasets.samplers import identity_batches
 from methods.base import Batch, Facts
 
@@ -57,6 +58,7 @@ class TrainingFeed:
         self.summary = None if summary is None else torch.from_numpy(summary)
         self.per_step = max(1, spec.train.accumulate // world.size)
         """Batches that this process contributes to one step."""
+        self.index(1)  # raises now what would stop the first epoch
 
     def index(self, epoch: int) -> IntArray:
         """[steps, per_step, batch_size] rows of the samples; the last, incomplete step is dropped."""
@@ -69,6 +71,11 @@ class TrainingFeed:
             world=self.world.size,
         )
         steps = len(batches) // self.per_step
+        if not steps:
+            raise UsageError(
+                f"train.accumulate={self.spec.train.accumulate} wants {self.per_step} batches a step, but an epoch has "
+                f"{len(batches)}: lower it, or sampler.batch_size."
+            )
         return batches[: steps * self.per_step].reshape(steps, self.per_step, -1)
 
     def steps(self, epoch: int) -> int:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -30,6 +30,8 @@ from datasets.errors import CCReIDError, DataError, UsageError
 from datasets.files import write_json, write_text
 
 HEARTBEAT_SECONDS = 30.0
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -85,11 +87,11 @@ class RunFolder:
     def starts(self) -> list[dict[str, Any]]:
         """One entry for each time the run was started or resumed."""
         file = self.path / "environment.json"
-        return json.loads(file.read_text()) if file.exists() else []
+        return _read(file, json.loads, list) if file.exists() else []
 
     def data(self) -> dict[str, Any]:
         """What data.json says."""
-        return json.loads((self.path / "data.json").read_text())
+        return _read(self.path / "data.json", json.loads, dict)
 
     @property
     def headline(self) -> str:
@@ -97,13 +99,13 @@ class RunFolder:
         return self.data()["selection"]
 
     def spec(self) -> dict[str, Any]:
-        return yaml.safe_load((self.path / "spec.yaml").read_text(encoding="utf-8"))
+        return _read(self.path / "spec.yaml", yaml.safe_load, dict)
 
     # --- status ---
 
     def status(self) -> dict[str, Any]:
         file = self.path / "status.json"
-        return json.loads(file.read_text()) if file.exists() else {"state": "new"}
+        return _read(file, json.loads, dict) if file.exists() else {"state": "new"}
 
     def set_status(self, state: str, **more: Any) -> None:
         self._last_heartbeat = time.time()
@@ -139,14 +141,37 @@ class RunFolder:
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(event) + "\n" for event in kept))
 
     def scores(self) -> list[dict[str, Any]]:
-        """The final table: one row per selection and protocol."""
-        return self.events("scores")
+        """The final table: one row per selection and protocol. Raises DataError where a finished run has none."""
+        rows = self.events("scores")
+        if not rows and self.status()["state"] == "done":
+            raise DataError(
+                f"{self.path / 'metrics.jsonl'} has lost its scores: restore it, or delete the run's folder."
+            )
+        return rows
 
 
 def _complete_lines(file: Path) -> Iterator[dict[str, Any]]:
     for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):  # the last line of a killed run may be cut off
-            yield json.loads(line)
+            yield _parsed(file, line, json.loads, dict)
+
+
+def _read(file: Path, parse: Callable[[str], Any], kind: type[T]) -> T:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{file} is missing: restore it, or delete the run's folder to start again.") from None
+    return _parsed(file, text, parse, kind)
+
+
+def _parsed(file: Path, text: str, parse: Callable[[str], Any], kind: type[T]) -> T:
+    try:
+        value = parse(text)
+    except (ValueError, yaml.YAMLError):
+        value = None
+    if not isinstance(value, kind):
+        raise DataError(f"{file} is damaged: restore it, or delete the run's folder to start again.")
+    return value
 
 
 class RunStore:

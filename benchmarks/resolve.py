@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError, create_model
@@ -136,7 +136,7 @@ def resolve(command_line: Mapping[str, Any], config_file: Path | None = None, ab
         for key, value in layer.values.items():
             if key not in known:
                 raise UsageError(_unknown_key(key, layer.origin, known))
-            values[key] = value
+            values[key] = _as_list(value, known[key])
             origins[key] = layer.origin
     values |= {"method.name": method, "dataset.name": dataset}
 
@@ -159,6 +159,7 @@ def resolve_evaluation(stored: Mapping[str, Any], command_line: Mapping[str, Any
         if key not in changeable:
             raise UsageError(_unknown_key(key, "command line", changeable))
     values, origins = _with_environment(command_line)
+    values = {key: _as_list(value, changeable[key]) for key, value in values.items()}
     evaluation = {key.removeprefix("evaluate."): value for key, value in values.items() if key not in of_session}
     merged = {**stored, "evaluate": {**stored["evaluate"], **evaluation}}
     session = {key: value for key, value in values.items() if key in of_session}
@@ -208,6 +209,11 @@ def describe(resolved: Resolved) -> Iterator[tuple[str, Any, str]]:
             yield key, value, resolved.origins.get(key, "default")
 
 
+def _as_list(value: Any, field: Any) -> Any:
+    """One word stands for a list of one, where a list of words is wanted."""
+    return [value] if isinstance(value, str) and get_args(field.annotation) == (str, ...) else value
+
+
 def _name_in(content: Mapping[str, Any], section: str) -> Any:
     value = content.get(section)
     return value.get("name") if isinstance(value, Mapping) else value
@@ -248,7 +254,9 @@ def _validated(
     key = ".".join(str(part) for part in error["loc"])
     while key not in known and "." in key:  # a position inside a value, such as image.mean.0
         key = key.rpartition(".")[0]
-    doc = " ".join((known[key].description or "").split()) if key in known else ""
-    given = f"={error['input']}" if key in known else ""
     message = error["msg"].removeprefix("Value error, ")
-    raise UsageError(f"{key}{given}: {message} ({origins.get(key, 'default')}). {doc}".rstrip())
+    if key not in known:
+        raise UsageError(f"{key}: {message} ({origins.get(key, 'default')}).")
+    doc = " ".join((known[key].description or "").split()).partition(". ")[0].rstrip(".")
+    mend = f", written as {key}=[a,b,…]" if get_origin(known[key].annotation) is tuple else ""
+    raise UsageError(f"{key}={error['input']}: {message} ({origins.get(key, 'default')}){mend}. It is: {doc}.")

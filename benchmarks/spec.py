@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, PositiveFloat, SerializeAsAny, field_validator
 
 from datasets.augment import AugmentConfig
 from datasets.base import DatasetConfig
@@ -22,6 +22,7 @@ from methods.base import MethodConfig
 from .optimisation import OptimiserConfig, ScheduleConfig
 
 Triple = tuple[float, float, float]
+Scale = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
 class ImageConfig(Strict):
@@ -33,7 +34,7 @@ class ImageConfig(Strict):
     """Antialiased resize, as the papers' preprocessing does it."""
     mean: Triple = (0.485, 0.456, 0.406)
     """Subtracted from RGB in 0 … 1; the default is ImageNet's."""
-    std: Triple = (0.229, 0.224, 0.225)
+    std: Scale = (0.229, 0.224, 0.225)
     """Divides RGB after the mean; the default is ImageNet's."""
 
 
@@ -52,7 +53,7 @@ class TrainConfig(Strict):
 
 class EvaluateConfig(Strict):
     protocols: tuple[str, ...] = ("all",)
-    """Names from `python run.py list protocols dataset=…`, or all."""
+    """Names from `python run.py list protocols dataset=…`, all, or default: the headline protocol only."""
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Distance between features."""
     normalise: bool = True
@@ -139,6 +140,11 @@ class Session(Strict):
     """Longest time of training that a crash can cost; every epoch ends with a checkpoint anyway."""
     quiet: bool = False
     """Print nothing but warnings, errors and the score table."""
+
+    @field_validator("data", "caption_folder", "runs", "cache")
+    @classmethod
+    def _at_home(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser()
 
 
 def to_plain(model: Strict) -> dict[str, Any]:

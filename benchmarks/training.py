@@ -30,6 +30,11 @@ class DivergedError(CCReIDError):
 
     exit_code = 4
 
+    def __init__(self, message: str, files: list[str]):
+        super().__init__(message)
+        self.files = files
+        """Of the batch in which it happened."""
+
 
 class Trainer:
     """Moves a method's weights, one epoch at a time."""
@@ -142,10 +147,12 @@ class Trainer:
             return
         losses = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         paths = self.feed.data.samples.paths
-        files = ", ".join(paths[row] for row in batch.index.tolist())
+        files = [paths[row] for row in batch.index.tolist()]
         raise DivergedError(
-            f"Training diverged in epoch {self.epoch}, step {self.step + 1}: {losses}. The batch: {files}. "
-            f"Try a smaller optimiser.lr, train.clip_gradient=1, or train.precision=fp32."
+            f"Training diverged in epoch {self.epoch}, step {self.step + 1}: {losses}. Try a smaller optimiser.lr, "
+            f"train.clip_gradient=1, or train.precision=fp32. The batch: {', '.join(files[:3])}, … ({len(files)} "
+            f"files; metrics.jsonl lists them).",
+            files,
         )
 
     def _summary(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def parse_words(words: Sequence[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or not key:
+        if not equals or not key or not value:
             raise UsageError(f"Cannot read {shlex.quote(word)}: write key=value, without spaces around «=».")
         key = SHORT.get(key, key)
         if key in values:

@@ -13,7 +13,9 @@ class Strict(BaseModel):
     The string under a field is its documentation (`run.py show` prints it).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 def tune(default: float, low: float, high: float, *, log: bool = False) -> Any:
@@ -23,5 +25,5 @@ def tune(default: float, low: float, high: float, *, log: bool = False) -> Any:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """« Did you mean x?» for the nearest of `known`, with a leading space; empty when nothing is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f" Did you mean {near[0]}?" if near else ""

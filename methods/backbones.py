@@ -154,7 +154,15 @@ def _token_grid(
 ) -> dict[str, Any]:
     """timm's options for a transformer on images of `image_size`, which must hold whole patches or be padded."""
     with torch.device("meta"):
-        patch = _create(name, timm_name, options, pretrained=False).patch_embed.patch_size
+        trunk = _create(name, timm_name, options, pretrained=False)
+    heads = trunk.blocks[0].attn.num_heads
+    step = heads * (4 if getattr(trunk, "rope", None) is not None else 1)  # rotation: pairs of numbers for either axis
+    if trunk.embed_dim % step:
+        raise UsageError(
+            f"method.embed_dim={trunk.embed_dim} does not suit method.num_heads={heads}: it should be a multiple of "
+            f"{step}, such as {-(-trunk.embed_dim // step) * step}."
+        )
+    patch = trunk.patch_embed.patch_size
     smaller = tuple(side // step * step for side, step in zip(image_size, patch, strict=True))
     larger = tuple(math.ceil(side / step) * step for side, step in zip(image_size, patch, strict=True))
     if smaller == image_size:

@@ -107,6 +107,9 @@ class Reporter:
         self._validation = f" · {_validation_text(event)}"
         self.say(f"          {_validation_text(event)}" + (" (best so far)" if event["best"] else ""))
 
+    def on_diverged(self, event: Mapping[str, Any]) -> None:
+        """The error that follows says it all."""
+
     def on_scores(self, event: Mapping[str, Any]) -> None:
         self.say(f"{marked(event['selection'])} · {event['protocol']} · mAP {percent(event['mAP'])}")
 

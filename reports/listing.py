@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.records import RunFolder, RunStore
 from datasets import DATASETS
-from datasets.errors import UsageError
+from datasets.errors import DataError, UsageError
 from datasets.registry import Registry
 from methods import METHODS
 
@@ -50,7 +50,10 @@ def list_runs(values: Mapping[str, str]) -> Iterator[str]:
     if not runs:
         yield f"No runs in {store.root}."
     for run in runs:
-        yield f"{run.run_id:<48} {run.status()['state']:<8} {_result(run)}"
+        try:
+            yield f"{run.run_id:<48} {run.status()['state']:<8} {_result(run)}"
+        except DataError as error:
+            yield f"{run.run_id:<48} {'damaged':<8} {error}"
 
 
 def _result(run: RunFolder) -> str:

@@ -1,6 +1,7 @@
 """One experiment from words to scores, in this process."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(
     assert "train/0" in said, "files of the batch"
     assert "Last good checkpoint" in said
     assert only_run(tiny).status()["state"] == "failed"
+    assert len(only_run(tiny).events("diverged")[0]["files"]) == 16
 
 
 def test_accumulated_batches_are_one_step(tiny: list[str]) -> None:
@@ -190,3 +192,75 @@ def test_training_without_captions_needs_none(tiny: list[str]) -> None:
     assert run.main([*tiny, "ablation=baseline"]) == 0
     assert set(only_run(tiny).events("epoch")[0]["terms"]) == {"identity", "triplet"}
     assert only_run(tiny).data()["facts"]["text_width"] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("status.json", "{bro"),
+        ("status.json", "[]"),
+        ("data.json", "x"),
+        ("data.json", None),
+        ("spec.yaml", "a: [b"),
+        ("metrics.jsonl", "garbage\n"),
+        ("metrics.jsonl", ""),
+        ("checkpoints/last.safetensors", "short"),
+    ],
+)
+def test_a_damaged_record_is_named_and_does_not_hide_the_other_runs(
+    tiny: list[str], capsys: pytest.CaptureFixture, file: str, content: str | None
+) -> None:
+    assert run.main([*tiny, "seed=0,1"]) == 0
+    root = next(word.removeprefix("runs=") for word in tiny if word.startswith("runs="))
+    damaged = next(iter(RunStore(Path(root))))
+    path = damaged.path / file
+    path.unlink() if content is None else path.write_text(content)
+    capsys.readouterr()
+    places = [word for word in tiny if word.startswith(("runs=", "cache="))]
+    if file.startswith("checkpoints"):
+        assert run.main(["evaluate", f"run={damaged.run_id}", *places]) == 3
+    else:
+        assert run.main([*tiny, "seed=0"]) == 3
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert error.count("\n") == 1
+    assert run.main(["list", "runs", f"runs={root}"]) == 0
+    assert "-s1" in capsys.readouterr().out
+
+
+def test_one_word_is_a_list_of_one(tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert run.main([*tiny, "evaluate.protocols=standard"]) == 0
+    folder = only_run(tiny)
+    assert {row["protocol"] for row in folder.scores()} == {"standard"}
+    places = [word for word in tiny if word.startswith(("runs=", "cache="))]
+    words = ["evaluate", f"run={folder.run_id}", "evaluate.protocols=[standard, same-clothes]", *places]
+    assert run.main(words) == 0
+    assert "same-clothes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("method.embed_dim=33", r"method\.embed_dim=33 .* such as 40"),
+        ("train.accumulate=100", r"train\.accumulate=100 wants 100 batches"),
+        ("sampler.batch_size=100000", r"lower sampler\.batch_size=100000"),
+        ("device=cpu:7", r"device=cpu:7"),
+        ("device=meta", r"device=meta"),
+        ("image.std=[0,0,0]", r"image\.std"),
+        ("image.mean=0.5", r"written as image\.mean=\[a,b,…\]"),
+        ("optimiser.lr=inf", r"optimiser\.lr=inf: Input should be a finite number"),
+        ("runs=", r"Cannot read runs="),
+        ("runs=README.md", r"README\.md"),
+        ("cache=README.md", r"README\.md"),
+    ],
+)
+def test_a_run_that_cannot_work_says_so_before_it_scores_anything(
+    tiny: list[str], word: str, said: str, capsys: pytest.CaptureFixture
+) -> None:
+    key = word.partition("=")[0]
+    words = [other for other in tiny if not other.startswith(f"{key}=")]
+    assert run.main([*words, word, "evaluate.initial=true"]) in (2, 3)
+    captured = capsys.readouterr()
+    assert re.search(said, captured.err), captured.err
+    assert captured.err.count("\n") == 1
+    assert "initial" not in captured.out
