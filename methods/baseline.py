@@ -82,14 +82,15 @@ CLOTHES_CHANGING = STRONG_BASELINE | {
 SYNTHETIC = STRONG_BASELINE | {
     "method.backbone": "resnet18",
     "method.pretrained": False,
-    "image.height": 96,
-    "image.width": 48,
+    "image.height": 64,
+    "image.width": 32,
     "augment.pad_crop": 4,
     "train.epochs": 15,
     "train.precision": "fp32",
     "optimiser.lr": 1e-3,
     "schedule.name": "cosine",
     "schedule.warmup_epochs": 2,
+    "evaluate.initial": True,
 }
 
 
