@@ -79,8 +79,7 @@ def main(words: Sequence[str]) -> int:
         print(HELP.format(verbs="\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())))
         return 0
     name, rest = ("train", words) if "=" in words[0] or words[0].startswith("-") else (words[0], words[1:])
-    from datasets.config import did_you_mean
-    from datasets.errors import CCReIDError, DataError
+    from datasets.errors import CCReIDError, DataError, did_you_mean
 
     try:
         if name not in VERBS:
@@ -193,8 +192,7 @@ def evaluate(words: Sequence[str]) -> int:
 
 def list_(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
-    from datasets.config import did_you_mean
-    from datasets.errors import UsageError
+    from datasets.errors import UsageError, did_you_mean
     from reports.listing import LISTINGS
 
     what = words[0] if words else ""
@@ -261,8 +259,7 @@ def _required(values: dict[str, str], key: str, usage: str) -> str:
 
 
 def _only(values: dict[str, str], known: set[str]) -> dict[str, str]:
-    from datasets.config import did_you_mean
-    from datasets.errors import UsageError
+    from datasets.errors import UsageError, did_you_mean
 
     for key in values:
         if key not in known:

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.config import did_you_mean
-from datasets.errors import DataError, UsageError
+from datasets.errors import DataError, UsageError, did_you_mean
 
 Metric = Literal["cosine", "euclidean"]
 Matrix = np.ndarray | Tensor

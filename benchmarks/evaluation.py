@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.config import did_you_mean
-from datasets.errors import UsageError
+from datasets.errors import UsageError, did_you_mean
 from datasets.files import write_json
 from methods import METHODS
 from methods.base import Facts, Method

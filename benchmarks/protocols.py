@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datasets.base import Ignore, IntArray, Protocol
-from datasets.config import did_you_mean
-from datasets.errors import DataError, UsageError
+from datasets.errors import DataError, UsageError, did_you_mean
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -16,8 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError, create_model
 
 from datasets import DATASETS
-from datasets.config import did_you_mean
-from datasets.errors import UsageError
+from datasets.errors import UsageError, did_you_mean
 from methods import METHODS
 
 from .spec import Session, Spec, to_plain

@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
 from .config import Strict
 from .errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IntArray = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
@@ -161,7 +163,9 @@ class ReIDDataset(ABC):
         return digest.hexdigest()
 
 
-def _open(path: Path, mode: str) -> Image.Image:
+def _open(path: Path, mode: str) -> "Image.Image":
+    from PIL import Image, UnidentifiedImageError  # `list` needs no images
+
     try:
         with Image.open(path) as image:
             return image.convert(mode)

@@ -1,7 +1,5 @@
 """What every configuration class shares: strictness, documented fields, and search ranges beside the defaults."""
 
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,9 +19,3 @@ class Strict(BaseModel):
 def tune(default: float, low: float, high: float, *, log: bool = False) -> Any:
     """A non-negative tunable field: its default and its search range on one line."""
     return Field(default=default, ge=0, json_schema_extra={"search": {"low": low, "high": high, "log": log}})
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """« Did you mean x?» for the nearest of `known`, with a leading space; empty when nothing is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
-    return f" Did you mean {near[0]}?" if near else ""

@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 
 from .captions import encode_texts, save_caption_features
-from .config import did_you_mean
-from .errors import UsageError
+from .errors import UsageError, did_you_mean
 from .files import write_json, write_text
 from .synthetic import DRAWING_VERSION, Synthetic, SyntheticConfig
 

@@ -13,8 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .config import did_you_mean
-from .errors import UsageError
+from .errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 

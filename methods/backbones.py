@@ -11,8 +11,7 @@ from pydantic import PositiveInt
 from timm.models import is_model_in_modules
 from torch import Tensor, nn
 
-from datasets.config import did_you_mean
-from datasets.errors import DataError, UsageError
+from datasets.errors import DataError, UsageError, did_you_mean
 
 from .base import MethodConfig
 from .weights import load_weights

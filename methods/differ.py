@@ -25,8 +25,8 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from torch import Tensor, nn
 
 from datasets.captions import ASPECTS
-from datasets.config import did_you_mean, tune
-from datasets.errors import UsageError
+from datasets.config import tune
+from datasets.errors import UsageError, did_you_mean
 
 from . import METHODS
 from .backbones import BackboneConfig

@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from textwrap import fill, indent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.records import RunFolder, RunStore
 from datasets import DATASETS
 from datasets.errors import DataError, UsageError
 from datasets.registry import Registry
 from methods import METHODS
+
+if TYPE_CHECKING:
+    from benchmarks.records import RunFolder
 
 WIDTH = 118
 
@@ -45,6 +47,8 @@ def list_protocols(values: Mapping[str, str]) -> Iterator[str]:
 
 def list_runs(values: Mapping[str, str]) -> Iterator[str]:
     """Every run, its state and the mAP of its first protocol under the selection that counts."""
+    from benchmarks.records import RunStore
+
     store = RunStore(Path(values.get("runs", "runs")))
     runs = list(store)
     if not runs:
@@ -56,7 +60,7 @@ def list_runs(values: Mapping[str, str]) -> Iterator[str]:
             yield f"{run.run_id:<48} {'damaged':<8} {error}"
 
 
-def _result(run: RunFolder) -> str:
+def _result(run: "RunFolder") -> str:
     rows = [row for row in run.scores() if row["selection"] == run.headline]
     return f"{rows[0]['protocol']} mAP {100 * rows[0]['mAP']:.1f} ({rows[0]['selection']})" if rows else ""
 
@@ -75,6 +79,8 @@ LISTINGS: dict[str, Callable[[Mapping[str, str]], Iterator[str]]] = {
 def show(values: Mapping[str, str]) -> Iterator[str]:
     """Everything that can be set for a method and a dataset, or everything about a dataset or a run."""
     if "run" in values:
+        from benchmarks.records import RunStore
+
         yield from _show_run(RunStore(Path(values.get("runs", "runs"))).get(values["run"]))
     elif "method.name" in values:
         yield from _show_method(values["method.name"], values.get("dataset.name"))
@@ -174,7 +180,7 @@ def _show_dataset(name: str) -> Iterator[str]:
         yield from _keys(iter(fields))
 
 
-def _show_run(run: RunFolder) -> Iterator[str]:
+def _show_run(run: "RunFolder") -> Iterator[str]:
     yield f"{run.path}: {run.status()['state']}"
     yield (run.path / "spec.yaml").read_text(encoding="utf-8").rstrip()
     for start in run.starts():
