@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from math import pi
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import cv2
 import numpy as np
 from pydantic import Field
 
@@ -24,8 +23,10 @@ from .world.captions import describe, summarise
 from .world.drawing import draw_person
 from .world.people import Outfit, Person, Purpose, make_outfit, make_person, random
 from .world.pose import Pose, View
-from .world.scene import HEIGHT, WIDTH, Camera, expose, make_backdrop, make_camera
 from .world.shapes import Canvas
+
+if TYPE_CHECKING:  # the scene is drawn with OpenCV: imported where something is drawn, so that `list` is quick
+    from .world.scene import Camera
 
 DRAWING_VERSION = 1
 """Raised whenever the same configuration would give other pixels, labels or names."""
@@ -83,7 +84,7 @@ class Scene:
     person: Person
     outfit: Outfit
     pose: Pose
-    camera: Camera
+    camera: "Camera"
     brightness: float
     place: float
     """Where along the camera's view the walk is, 0 … 1."""
@@ -171,6 +172,8 @@ class Synthetic(ReIDDataset):
     def read_image(self, path: str) -> UInt8Array:
         row = self.row(path)
         scene, rng = self.scene(row), random(self.config.seed, Purpose.FRAME, *row.numbers, row.step)
+        from .world.scene import expose
+
         image = expose(scene.camera, self._draw(row, scene, rng).image, scene.brightness, rng)
         return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
@@ -220,6 +223,8 @@ class Synthetic(ReIDDataset):
 
     def scene(self, row: Row) -> Scene:
         """Who is where, how, and in what: the state of a walk (frames move the gait and the place on)."""
+        from .world.scene import make_camera
+
         seed = self.config.seed
         rng = random(seed, Purpose.WALK, *row.numbers)
         camera = make_camera(seed, row.camera)
@@ -238,6 +243,10 @@ class Synthetic(ReIDDataset):
 
     def _draw(self, row: Row, scene: Scene, rng: np.random.Generator) -> Canvas:
         """The scene as a detector's box cuts it out: each box a little larger, smaller or beside the person."""
+        import cv2
+
+        from .world.scene import HEIGHT, WIDTH, make_backdrop
+
         height = round(self.config.height * rng.uniform(0.9, 1.1))
         width = round(height * rng.uniform(0.46, 0.54))
         window = HEIGHT * rng.uniform(0.80, 0.92)

@@ -4,11 +4,15 @@ The six aspects are those of DIFFER's captions, in its order: biometrics, hairst
 environment.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .people import Garment, Outfit, Person
 from .pose import Pose, viewpoint
-from .scene import Camera
+
+if TYPE_CHECKING:
+    from .scene import Camera
 
 PATTERN_PHRASES = {
     "striped": "with {second} horizontal stripes",
@@ -53,7 +57,7 @@ VIEW_PHRASES = {
 
 
 def describe(
-    person: Person, outfit: Outfit, pose: Pose, camera: Camera, rng: np.random.Generator
+    person: Person, outfit: Outfit, pose: Pose, camera: "Camera", rng: np.random.Generator
 ) -> tuple[str, str, str, str, str, str]:
     """One sentence for each aspect, in their fixed order; `rng` chooses the words."""
     return (
@@ -136,7 +140,7 @@ def interaction(person: Person, outfit: Outfit, pose: Pose, rng: np.random.Gener
     return f"{_one_of(rng, [_subject(person), 'The person'])} {' and '.join(things)}."
 
 
-def environment(camera: Camera, rng: np.random.Generator) -> str:
+def environment(camera: "Camera", rng: np.random.Generator) -> str:
     level = camera.brightness
     light = "dim" if level < 0.82 else "bright" if level > 1.05 else "moderate"
     tint = ", warm" if camera.gains[0] > 1.07 else ", cool" if camera.gains[0] < 0.93 else ""
