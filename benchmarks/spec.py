@@ -15,8 +15,7 @@ from datasets.augment import AugmentConfig
 from datasets.base import DatasetConfig
 from datasets.captions import CaptionConfig
 from datasets.config import Strict
-from datasets.errors import UsageError
-from datasets.samplers import SamplerConfig
+from datasets.samplers import SamplerConfig, check_batch_size
 from methods.base import MethodConfig
 
 from .optimisation import OptimiserConfig, ScheduleConfig
@@ -108,15 +107,7 @@ class Spec(Strict):
 
     def check(self) -> None:
         """Raise UsageError where fields are fine one by one but not together."""
-        if self.sampler.batch_size % self.sampler.instances:
-            raise UsageError(
-                f"sampler.batch_size={self.sampler.batch_size} is not divisible by "
-                f"sampler.instances={self.sampler.instances}: choose a multiple, such as "
-                f"sampler.batch_size={self._next_batch_size()}."
-            )
-
-    def _next_batch_size(self) -> int:
-        return -(-self.sampler.batch_size // self.sampler.instances) * self.sampler.instances
+        check_batch_size(self.sampler)
 
 
 class Session(Strict):

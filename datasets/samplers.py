@@ -22,6 +22,16 @@ class SamplerConfig(Strict):
     """reshuffled: new groups every epoch; official: DIFFER's released code, where every epoch repeats the first."""
 
 
+def check_batch_size(config: SamplerConfig) -> None:
+    """Raise UsageError where K does not divide the batch."""
+    if config.batch_size % config.instances:
+        larger = -(-config.batch_size // config.instances) * config.instances
+        raise UsageError(
+            f"sampler.batch_size={config.batch_size} is not divisible by sampler.instances={config.instances}: "
+            f"choose a multiple, such as sampler.batch_size={larger}."
+        )
+
+
 def identity_batches(
     persons: IntArray, config: SamplerConfig, *, seed: int, epoch: int, rank: int = 0, world: int = 1
 ) -> IntArray:
@@ -35,12 +45,7 @@ def identity_batches(
 
     Raises UsageError where K does not divide the batch, DataError where there are too few images for one batch.
     """
-    if config.batch_size % config.instances:
-        larger = -(-config.batch_size // config.instances) * config.instances
-        raise UsageError(
-            f"sampler.batch_size={config.batch_size} is not divisible by sampler.instances={config.instances}: "
-            f"choose a multiple, such as sampler.batch_size={larger}."
-        )
+    check_batch_size(config)
     groups = _shuffled_groups(persons, config.instances, seed + (epoch if config.order == "reshuffled" else 0))
     dealt = groups[: len(groups) // world * world][rank::world]
     batches = len(dealt) * config.instances // config.batch_size
