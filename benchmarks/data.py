@@ -31,7 +31,7 @@ def open_dataset(config: DatasetConfig, session: Session) -> ReIDDataset:
         raise UsageError(f"dataset={kind.name} needs its files: say data=DIR or set the variable CCREID_DATA.")
     if kind.folder and session.data is not None and not session.data.is_dir():
         raise DataError(f"data={session.data} is not a folder: it should hold {kind.folder}.")
-    return kind(session.data or Path(), config)
+    return kind(session.data or Path(), config, session.mask_folder)
 
 
 @dataclass
@@ -121,7 +121,7 @@ class ExperimentData:
         """Where DIFFER's caption files of this dataset lie."""
         if self.session.caption_folder is not None or not self.dataset.folder:
             return self.session.caption_folder
-        return self.dataset.root.parent / "captions" / self.dataset.folder
+        return self.dataset.beside / "captions" / self.dataset.folder
 
     def facts(self) -> dict[str, Any]:
         """What data.json says: counts and fingerprint of each split that is used, and who is held out."""

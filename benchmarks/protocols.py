@@ -81,20 +81,21 @@ def ignored(
 def choose(protocols: Sequence[Protocol], names: str | Sequence[str] = "all") -> list[Protocol]:
     """The protocols of a dataset that `names` asks for, in the dataset's order.
 
-    "all": every one; "default": the headline one, which the dataset lists first. Raises UsageError for an unknown name.
+    "headline": the first one; "reported": those that the field reports today; "all": older conventions too.
+    Raises UsageError for an unknown name.
     """
     wanted = [names] if isinstance(names, str) else list(names)
-    known = [protocol.name for protocol in protocols]
+    groups = {"headline": [protocols[0]], "reported": [p for p in protocols if p.reported], "all": list(protocols)}
+    known = [*(protocol.name for protocol in protocols), *groups]
     for name in wanted:
-        if name not in (*known, "all", "default"):
-            hint = did_you_mean(name, known)
-            raise UsageError(f"Unknown protocol {name}.{hint} Available: {', '.join(known)}, all, default.")
+        if name not in known:
+            raise UsageError(f"Unknown protocol {name}.{did_you_mean(name, known)} Available: {', '.join(known)}.")
     if not wanted:
-        raise UsageError(f"No protocol is chosen. Available: {', '.join(known)}, all, default.")
+        raise UsageError(f"No protocol is chosen. Available: {', '.join(known)}.")
     return [
         protocol
-        for place, protocol in enumerate(protocols)
-        if protocol.name in wanted or "all" in wanted or ("default" in wanted and place == 0)
+        for protocol in protocols
+        if protocol.name in wanted or any(protocol in groups[name] for name in wanted if name in groups)
     ]
 
 

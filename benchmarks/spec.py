@@ -51,8 +51,9 @@ class TrainConfig(Strict):
 
 
 class EvaluateConfig(Strict):
-    protocols: tuple[str, ...] = ("all",)
-    """Names from `python run.py list protocols dataset=…`, all, or default: the headline protocol only."""
+    protocols: tuple[str, ...] = ("reported",)
+    """Names from `python run.py list protocols dataset=…`; headline: the first; reported: those that the field reports
+    today; all: older conventions too."""
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Distance between features."""
     normalise: bool = True
@@ -117,6 +118,8 @@ class Session(Strict):
     """Folder that holds the datasets' folders, or one dataset's own; the variable CCREID_DATA when not given."""
     caption_folder: Path | None = None
     """Folder with DIFFER's caption files of this dataset; DATA/captions/FOLDER when not given."""
+    mask_folder: Path | None = None
+    """Folder with the parsing masks of this dataset; DATA/masks/FOLDER when not given."""
     runs: Path = Path("runs")
     """Folder of the run records."""
     cache: Path = Path("cache")
@@ -132,7 +135,7 @@ class Session(Strict):
     quiet: bool = False
     """Print nothing but warnings, errors and the score table."""
 
-    @field_validator("data", "caption_folder", "runs", "cache")
+    @field_validator("data", "caption_folder", "mask_folder", "runs", "cache")
     @classmethod
     def _at_home(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()

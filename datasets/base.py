@@ -2,11 +2,12 @@
 
 import enum
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 IntArray = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
+
+MARKER = "synthesized.json"
+"""Written last into a synthesized dataset's folder: what it was made of, and how much it holds."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,11 @@ class Ignore(enum.Flag):
     SAME_TRACKLET = enum.auto()
 
 
+Pool = Literal["frames", "clips", "unit-clips"]
+"""frames: mean over a tracklet's images. clips: mean over clips that cover it, each the mean of its images (CAL).
+unit-clips: the same with each clip scaled to unit length first (DIFFER's video class)."""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A convention of the literature: which images ask, which answer, and which answers do not count."""
@@ -79,6 +88,12 @@ class Protocol:
     ignore: Ignore
     draws: int = 0
     """> 0: single-shot gallery, one image per identity, drawn this often, scores averaged."""
+    pool: Pool | None = None
+    """How the features of a tracklet's images become one; None: images ask and answer alone."""
+    area: Literal["steps", "trapezoids"] = "steps"
+    """How average precision measures the area under precision over recall. Trapezoids: two older evaluators."""
+    reported: bool = True
+    """False: not what the field reports today; computed only when asked for by name or with `all`."""
     source: str = ""
     """Where the convention is written down."""
 
@@ -116,13 +131,24 @@ class ReIDDataset(ABC):
     folder: ClassVar[str] = ""
     """Name of the dataset's folder as distributed; empty when it needs no files."""
     splits: ClassVar[tuple[str, ...]]
+    """The disjoint parts that the authors hand out; `split` may know others, made of these, that protocols name."""
     statistics: ClassVar[dict[str, Counts]] = {}
+    """Split → what the authors publish about it."""
+    one_numbering: ClassVar[bool] = True
+    """False: train and test number their people separately, so that equal numbers are different people."""
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig
 
-    def __init__(self, root: Path, config: DatasetConfig | None = None):
-        """`root`: the folder itself, or the one that holds it under its official name."""
-        self.root = root / self.folder if self.folder and (root / self.folder).is_dir() else root
+    def __init__(self, root: Path, config: DatasetConfig | None = None, mask_folder: Path | None = None):
+        """`root`: the folder itself, or one that holds it under its official name, itself or one level down.
+
+        `mask_folder`: where masks lie, when not beside the dataset.
+        """
+        found = _find(root, self.folder) if self.folder else None
+        self.root = found or root
+        self.beside = root if found else root.parent
+        """Folder that holds masks/ and captions/."""
         self.config = config if config is not None else self.Config()
+        self.mask_folder = mask_folder or self.beside / "masks" / self.folder
 
     @abstractmethod
     def split(self, name: str) -> Samples:
@@ -132,16 +158,45 @@ class ReIDDataset(ABC):
     def protocols(self) -> Sequence[Protocol]:
         """The conventions this dataset is reported under, the headline one first."""
 
+    def validation(self) -> Protocol:
+        """What an epoch is chosen by.
+
+        A protocol between validation splits of the dataset's own, or, with `train` as query and gallery, between
+        training identities that are held out: by default these, under the rule of the headline protocol.
+        """
+        return replace(self.protocols()[0], name="validation", query="train", gallery="train", draws=0)
+
+    def expected(self) -> dict[str, Counts]:
+        """Split → how much it should hold: as published, or as written by `run.py synthesize`."""
+        written = self.root / MARKER
+        if not self.folder or not written.is_file():
+            return self.statistics
+        try:
+            counts = json.loads(written.read_text(encoding="utf-8"))["counts"]
+            return {split: Counts(**count) for split, count in counts.items()}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            raise DataError(f"{written} is damaged: synthesize the dataset again.") from None
+
     def read_image(self, path: str) -> UInt8Array:
         """[H, W, 3] RGB. Raises DataError, naming the file, where it cannot be decoded."""
         return np.asarray(_open(self.root / path, "RGB"))
 
-    def read_mask(self, path: str) -> UInt8Array:
-        """[H, W] label of every pixel, LIP numbering (`datasets/masks.py`). Raises DataError where there is none.
+    def mask_path(self, path: str) -> Path:
+        """Where the mask of an image lies: `mask_folder`, under the image's path, as PNG."""
+        return (self.mask_folder / path).with_suffix(".png")
 
-        On disk masks lie beside the dataset's folder: masks/FOLDER/, under the image's path, as PNG.
+    def read_mask(self, path: str) -> UInt8Array:
+        """[H, W] label of every pixel, in the numbering of its label set (`datasets/masks.py`).
+
+        Raises DataError where there is no mask, or none with one label a pixel.
         """
-        return np.asarray(_open((self.root.parent / "masks" / self.folder / path).with_suffix(".png"), "L"))
+        labels = np.asarray(_open(self.mask_path(path), None))  # a palette would turn labels into colours
+        if labels.ndim != 2 or labels.dtype != np.uint8:
+            raise DataError(
+                f"{self.mask_path(path)} is not a mask with one label per pixel ({labels.dtype}, {labels.ndim} axes): "
+                f"save it as an 8-bit grey or palette PNG."
+            )
+        return labels
 
     def caption_key(self, path: str) -> str:
         """The name under which DIFFER's caption files list this image."""
@@ -163,12 +218,22 @@ class ReIDDataset(ABC):
         return digest.hexdigest()
 
 
-def _open(path: Path, mode: str) -> "Image.Image":
+def _find(root: Path, folder: str) -> Path | None:
+    """`folder` in `root`, or in the only folder of `root` that has one."""
+    if (root / folder).is_dir():
+        return root / folder
+    if root.name == folder or not root.is_dir():
+        return None
+    below = [path for path in sorted(root.glob(f"*/{folder}")) if path.is_dir()]
+    return below[0] if len(below) == 1 else None
+
+
+def _open(path: Path, mode: str | None) -> "Image.Image":
     from PIL import Image, UnidentifiedImageError  # `list` needs no images
 
     try:
         with Image.open(path) as image:
-            return image.convert(mode)
+            return image.convert(mode) if mode else image.copy()
     except FileNotFoundError:
         raise DataError(f"{path} is missing: was the dataset moved or changed while it was read?") from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:

@@ -1,27 +1,28 @@
 """LTCC: long-term clothes-changing person re-identification, 152 people, 12 indoor cameras (Qian et al., ACCV 2020).
 
     LTCC_ReID/{train,query,test}/PID_OUTFIT_cCAMERA_FRAME.png         for example 148_1_c3_014811.png
+    LTCC_ReID/info/cloth-change_id_test.txt                           numbers of the test people who change clothes
 
 `test` is the gallery. The outfit counts within a person. Labels are parsed from the file name alone, so that the name
-of a folder above cannot change them. The lists agree, row for row, with those of CAL, AIM, CSSC, MADE, DIFFER and GEFF
-(`tests/golden/datasets`).
+of a folder above cannot change them. The lists agree, row for row, with those of CAL, AIM, CSSC, MADE, DIFFER and GEFF,
+and the lists of `-changers` with SiCL's (`tests/golden/datasets`).
 """
-
-import re
-from pathlib import Path
 
 import numpy as np
 
 from . import DATASETS
 from .base import Counts, Ignore, Protocol, ReIDDataset, Samples
 from .errors import DataError, UsageError
+from .reading import image_names, name_pattern, parsed, require_folders
 
 FOLDERS = {"train": "train", "query": "query", "gallery": "test"}
 """Split → folder."""
+CHANGERS = "info/cloth-change_id_test.txt"
 
-_NAME = re.compile(r"(?P<person>\d{3})_(?P<outfit>\d{1,2})_c(?P<camera>\d{1,2})_\d{6}\.png", re.IGNORECASE | re.ASCII)
-_LEFT_BY_FILE_MANAGERS = {"thumbs.db", "desktop.ini"}
+_NAME = name_pattern(r"(?P<person>\d{3})_(?P<outfit>\d{1,2})_c(?P<camera>\d{1,2})_\d{6}\.png")
+_FORM = "like LTCC's images, PID_OUTFIT_cCAMERA_FRAME.png such as 148_1_c3_014811.png"
 _SOURCE = "Qian et al. 2020; as evaluated by CAL (guxinqian/Simple-CCReID, commit f773d01)"
+_SICL = "SiCL (commit 2100b20): people who never change clothes are taken out of query and gallery"
 
 
 @DATASETS.register("ltcc")
@@ -49,54 +50,45 @@ class LTCC(ReIDDataset):
     }
 
     def split(self, name: str) -> Samples:
-        """Sorted by path. Raises DataError where the folder is missing or holds a name that is not LTCC's."""
-        if name not in FOLDERS:
-            raise UsageError(f"LTCC has no split {name}: choose one of {', '.join(FOLDERS)}.")
-        names = _image_names(self.root, FOLDERS[name])
-        labels = np.array([_labels(image) for image in names], dtype=np.int64)
-        return Samples(
-            paths=tuple(f"{FOLDERS[name]}/{image}" for image in names),
-            person=labels[:, 0],
-            camera=labels[:, 1],
-            clothes=labels[:, 2],
+        """Sorted by path; `query-changers` and `gallery-changers` hold only people who change clothes.
+
+        Raises DataError where the folder is missing or holds a name that is not LTCC's.
+        """
+        of, only, _ = name.partition("-changers")
+        if of not in FOLDERS or name not in (of, "query-changers", "gallery-changers"):
+            known = [*FOLDERS, "query-changers", "gallery-changers"]
+            raise UsageError(f"LTCC has no split {name}: choose one of {', '.join(known)}.")
+        folder = FOLDERS[of]
+        require_folders(self.root, ("train", "query", "test"), folder, "LTCC")
+        names = image_names(self.root / folder, _NAME, _FORM)
+        matches = [parsed(_NAME, name) for name in names]
+        person, outfit, camera = (np.array([int(m[key]) for m in matches]) for key in ("person", "outfit", "camera"))
+        samples = Samples(
+            paths=tuple(f"{folder}/{image}" for image in names),
+            person=person,
+            camera=camera - 1,
+            clothes=person * 100 + outfit,
         )
+        return samples.take(np.flatnonzero(np.isin(person, self._changers()))) if only else samples
 
     def protocols(self) -> tuple[Protocol, ...]:
-        """People who never change clothes stay in every gallery, as distractors of the cloth-changing protocol.
-
-        SiCL drops them from query and gallery: its numbers follow an easier protocol than these.
-        """
-        same_camera = Ignore.SAME_CAMERA
+        """People who never change clothes stay in every gallery, as distractors of the cloth-changing protocol."""
+        changing, camera = Ignore.SAME_CAMERA | Ignore.SAME_CLOTHES, Ignore.SAME_CAMERA
+        few = ("query-changers", "gallery-changers")
         return (
-            Protocol("cloth-changing", "query", "gallery", same_camera | Ignore.SAME_CLOTHES, source=_SOURCE),
-            Protocol("standard", "query", "gallery", same_camera, source=_SOURCE),
-            Protocol("same-clothes", "query", "gallery", same_camera | Ignore.OTHER_CLOTHES, source=_SOURCE),
+            Protocol("cloth-changing", "query", "gallery", changing, source=_SOURCE),
+            Protocol("standard", "query", "gallery", camera, source=_SOURCE),
+            Protocol("same-clothes", "query", "gallery", camera | Ignore.OTHER_CLOTHES, source=_SOURCE),
+            Protocol("cloth-changing-changers", *few, changing, reported=False, source=_SICL),
+            Protocol("standard-changers", *few, camera, reported=False, source=_SICL),
         )
 
-
-def _labels(image: str) -> tuple[int, int, int]:
-    """(person, camera, clothes) of a file name that `_NAME` accepts."""
-    match = _NAME.fullmatch(image)
-    assert match is not None  # noqa: S101 - `_image_names` has refused the others
-    person = int(match["person"])
-    return person, int(match["camera"]) - 1, person * 100 + int(match["outfit"])
-
-
-def _image_names(root: Path, folder: str) -> list[str]:
-    """File names in `root`/`folder`, sorted; DataError unless each is an LTCC name."""
-    if not root.is_dir():
-        raise DataError(f"{root} does not exist: expected the folder LTCC_ReID with train, query and test in it.")
-    present = [name for name in FOLDERS.values() if (root / name).is_dir()]
-    if folder not in present:
-        there = f"only {' and '.join(present)} there" if present else "none of them there"
-        raise DataError(f"{root / folder} does not exist: LTCC has folders train, query and test, {there}.")
-    entries = sorted(entry.name for entry in (root / folder).iterdir())
-    names = [name for name in entries if not name.startswith(".") and name.lower() not in _LEFT_BY_FILE_MANAGERS]
-    if wrong := [name for name in names if not _NAME.fullmatch(name)]:
-        raise DataError(
-            f"{root / folder / wrong[0]} is not named like LTCC's images, PID_OUTFIT_cCAMERA_FRAME.png such as "
-            f"148_1_c3_014811.png ({len(wrong)} of {len(names)} are not): move such files elsewhere."
-        )
-    if not names:
-        raise DataError(f"{root / folder} holds no images: unpack LTCC's archive again.")
-    return names
+    def _changers(self) -> list[int]:
+        file = self.root / CHANGERS
+        try:
+            return [int(word) for word in file.read_text(encoding="utf-8").split()]
+        except (OSError, ValueError):
+            raise DataError(
+                f"{file} is missing or is not a list of numbers: the protocols of changers need it; "
+                f"copy it from the dataset's archive or choose evaluate.protocols=reported."
+            ) from None

@@ -120,8 +120,8 @@ class Synthetic(ReIDDataset):
     Config = SyntheticConfig
     config: SyntheticConfig
 
-    def __init__(self, root: Path = Path(), config: SyntheticConfig | None = None):
-        super().__init__(root, config if config is not None else SyntheticConfig())
+    def __init__(self, root: Path = Path(), config: SyntheticConfig | None = None, mask_folder: Path | None = None):
+        super().__init__(root, config if config is not None else SyntheticConfig(), mask_folder)
 
     @cached_property
     def rows(self) -> dict[str, list[Row]]:

@@ -73,7 +73,7 @@ OFFERED = [protocol(Ignore.SAME_CAMERA, name) for name in ("cloth-changing", "st
     [
         ("all", ["cloth-changing", "standard", "same-clothes"]),
         (("all",), ["cloth-changing", "standard", "same-clothes"]),
-        ("default", ["cloth-changing"]),
+        ("headline", ["cloth-changing"]),
         (["same-clothes", "cloth-changing", "same-clothes"], ["cloth-changing", "same-clothes"]),
         ("standard", ["standard"]),
     ],
