@@ -40,10 +40,13 @@ Train, select, evaluate and record one experiment, or every combination of comma
 Several GPUs for one run: torchrun --nproc-per-node 4 run.py method=… dataset=…"""
 
 EVALUATE_HELP = """\
-usage: python run.py evaluate run=ID [selection=last|validation|oracle] [evaluate.KEY=VALUE …]
+usage: python run.py evaluate run=ID [selection=last|validation|oracle] [protocols=all] [evaluate.KEY=VALUE …]
+       python run.py evaluate features=FILE.npz dataset=NAME data=DIR [protocols=all] [evaluate.KEY=VALUE …]
 
-Score a finished run again, under other options of the evaluation (metric, flip, normalise, protocols). The result is
-written under the run's evaluations/ and leaves the run's own scores alone. Needs the test images, no training data."""
+Score a finished run again, or features that any other code base computed, under other options of the evaluation
+(protocols, metric, flip, normalise, rerank.method). protocols=all takes the literature's older conventions too, and the
+first protocol under each option changed alone. The result is written under the run's evaluations/, or runs/features/,
+and leaves the run's own scores alone. Needs no training data; docs/evaluation.md says how to write FILE.npz."""
 
 LIST_HELP = """\
 usage: python run.py list methods|datasets|protocols|runs [dataset=NAME] [runs=DIR]"""
@@ -54,17 +57,45 @@ usage: python run.py show method=NAME [dataset=NAME]    |    show dataset=NAME  
 Every key with its default, range and meaning; the paper's recipe; where the released code differs."""
 
 CHECK_HELP = """\
-usage: python run.py check dataset=NAME data=DIR [deep=true]
+usage: python run.py check dataset=NAME data=DIR [deep=true] [mask_folder=DIR caption_folder=DIR]
 
-Is the dataset's folder right? Counts against the authors' table, unreadable images, identities in both train and test,
-what each protocol leaves. deep=true decodes every image. Exit code 3 when something is wrong."""
+Is the dataset's folder right? Counts against the authors' table, unreadable images, images and people in both train and
+test, cameras and outfits, masks and captions, what each protocol leaves, fingerprints. Opens every file, in seconds;
+deep=true decodes every image and mask, in minutes. Exit code 3 when something is wrong."""
 
 SYNTHESIZE_HELP = """\
-usage: python run.py synthesize layout=ltcc out=DIR [people=60 seed=0 …]
+usage: python run.py synthesize layout=LAYOUT out=DIR [people=60 test_people=60 seed=0 …]
        python run.py synthesize sheet=FILE.png [people=60 seed=0 …]
 
-Write the synthetic world to disk in a dataset's official layout, or a contact sheet of it. `show dataset=synthetic`
-lists the options of the world."""
+Write the synthetic world to disk in a dataset's official layout, with masks and captions, or a contact sheet of it.
+LAYOUT is the name of a dataset with files (`list datasets`); then `dataset=LAYOUT data=DIR` reads what was written.
+`show dataset=synthetic` lists the options of the world."""
+
+
+CAPTION_HELP = """\
+usage: python run.py caption dataset=NAME data=DIR endpoint=http://127.0.0.1:8000/v1 model=NAME [key=value …]
+
+Make DIFFER's text: a vision-language model behind an OpenAI-compatible endpoint (vLLM, Ollama, llama.cpp) describes
+every training image under six aspects and sums up each person. The same command again asks only what has no answer yet.
+
+  summary_model=NAME      sums up; the vision-language model when not given
+  limit=8                 a trial: the first images only, some shown, no files but the journal
+  per_minute=60           most requests started in a minute          parallel=4      most under way at once
+  timeout=60              seconds that a request may take            retries=5       repetitions of a question
+  backoff=1               seconds of the first pause, doubling       max_tokens=1024 longest answer, or none
+  api_key_env=VARIABLE    environment variable that holds the key
+  missing=error|drop      images without a usable answer: write no files yet, or leave them out
+  split=train             which images; methods read the text of train
+  caption_folder=DIR      where the files go; captions/ beside the dataset when not given
+
+The images go to the endpoint: look at the dataset's terms (`show dataset=NAME`) before it is another machine. Exit
+code 3 when images got no usable answer. docs/captions.md has the servers' commands, the cost and the files."""
+
+ENCODE_HELP = """\
+usage: python run.py encode dataset=NAME data=DIR text_model=NAME [weights_file=FILE] [caption_folder=DIR device=cuda]
+
+Turn what `caption` wrote into the features that methods read. text_model: EVA02-CLIP-B-16, EVA02-CLIP-L-14 or
+EVA02-CLIP-bigE-14 with open_clip's weights in weights_file, or hashing-D, such as hashing-64, which needs none."""
 
 
 class Verb(NamedTuple):
@@ -172,17 +203,27 @@ def _print_plans(plans: "list[Resolved]") -> int:
 
 
 def evaluate(words: Sequence[str]) -> int:
-    from benchmarks.evaluation import evaluate_run
+    from benchmarks.evaluation import evaluate_features, evaluate_run
+    from benchmarks.selection import marked
     from benchmarks.words import parse_words, read_value
+    from datasets.errors import UsageError
     from reports.console import Reporter
 
     values = parse_words(words)
-    run_id, selection = _required(values, "run", EVALUATE_HELP), values.pop("selection", None)
+    run_id, features = values.pop("run", None), values.pop("features", None)
+    if (run_id is None) == (features is None):
+        raise UsageError("evaluate needs either run=ID, or features=FILE.npz and dataset=NAME.")
+    name = None if features is None else _required(values, "dataset.name", EVALUATE_HELP)
+    selection = values.pop("selection", None) if run_id is not None else None
+    options = {key: read_value(key, value) for key, value in values.items()}
     with Reporter(quiet=values.get("quiet") == "true") as reporter:
-        options = {key: read_value(key, value) for key, value in values.items()}
-        result = evaluate_run(run_id, selection, options, reporter)
+        if features is not None and name is not None:
+            result = evaluate_features(Path(features), name, options)
+        else:
+            result = evaluate_run(str(run_id), selection, options, reporter)
     if reporter.leads:
-        reporter.score_table(result.rows, result.selection)
+        reporter.evaluation_table(result.rows)
+        print(f"selection: {marked(result.selection)}")
         print(result.folder)
     return 0
 
@@ -247,6 +288,27 @@ def synthesize(words: Sequence[str]) -> int:
     return 0
 
 
+# --- caption and encode ---
+
+
+def caption(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words, read_value
+    from reports.captioning import caption
+
+    values = parse_words(words)
+    name = _required(values, "dataset.name", CAPTION_HELP)
+    return _print(map(str, caption(name, {key: read_value(key, value) for key, value in values.items()})))
+
+
+def encode(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.captioning import encode
+
+    values = parse_words(words)
+    name = _required(values, "dataset.name", ENCODE_HELP)
+    return _print(map(str, encode(name, values)))
+
+
 # --- words ---
 
 
@@ -277,11 +339,13 @@ def _yes(key: str, value: str | None) -> bool:
 
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", TRAIN_HELP),
-    "evaluate": Verb(evaluate, "score a finished run again under other options", EVALUATE_HELP),
+    "evaluate": Verb(evaluate, "score a finished run, or features from elsewhere, under chosen options", EVALUATE_HELP),
     "list": Verb(list_, "methods, datasets, protocols or runs", LIST_HELP),
     "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", SHOW_HELP),
     "check": Verb(check, "is a dataset's folder right?", CHECK_HELP),
     "synthesize": Verb(synthesize, "write the synthetic world to disk", SYNTHESIZE_HELP),
+    "caption": Verb(caption, "let a vision-language model describe a dataset's training images", CAPTION_HELP),
+    "encode": Verb(encode, "turn these sentences into text features", ENCODE_HELP),
 }
 
 if __name__ == "__main__":

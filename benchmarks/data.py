@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,14 +12,17 @@ import numpy as np
 from datasets import DATASETS
 from datasets.base import DatasetConfig, IntArray, Protocol, ReIDDataset, Samples, UInt8Array
 from datasets.captions import caption_features
+from datasets.checks import compare_counts, count
+from datasets.clips import pieces
 from datasets.errors import DataError, UsageError
 from datasets.pixels import pixel_cache
 from methods import METHODS
 
 from .feed import TrainingData
 from .protocols import choose
-from .selection import LAST, VALIDATION, Holdout, hold_out
+from .selection import HELD_GALLERY, HELD_QUERY, LAST, VALIDATION, Holdout, hold_out
 from .spec import Session, Spec
+from .splits import Splits
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -42,25 +45,47 @@ class ExperimentData:
     spec: Spec
     session: Session
     listen: Listener
-    _samples: dict[str, Samples] = field(init=False, default_factory=dict)
+    splits: Splits = field(init=False)
     _pixels: dict[tuple[str, str], UInt8Array] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.splits = Splits(self.dataset)
 
     @cached_property
     def protocols(self) -> list[Protocol]:
         """The chosen ones, in the dataset's order."""
         return choose(self.dataset.protocols(), self.spec.evaluate.protocols)
 
+    @property
+    def headline(self) -> Protocol:
+        """The dataset's first protocol."""
+        return self.dataset.protocols()[0]
+
+    # --- selection ---
+
+    @cached_property
+    def validation(self) -> Protocol:
+        """What an epoch is chosen by: between the dataset's own validation splits, or between the held-out people."""
+        protocol = self.dataset.validation()
+        return protocol if self._has_own_validation else replace(protocol, query=HELD_QUERY, gallery=HELD_GALLERY)
+
     @cached_property
     def holdout(self) -> Holdout | None:
-        """Training identities set aside for the validation rule; None under another rule or with too few of them."""
-        if self.spec.select.rule not in ("auto", VALIDATION):
+        """Training identities set aside for the validation rule.
+
+        None under another rule, with too few of them, and where the dataset has validation splits of its own.
+        """
+        if self.spec.select.rule not in ("auto", VALIDATION) or self._has_own_validation:
             return None
-        holdout = hold_out(self.samples("train"), self.headline, self.spec.select)
+        holdout = hold_out(self.samples("train"), self.dataset.validation(), self.spec.select)
         if self.spec.select.rule == VALIDATION and holdout is None:
             raise UsageError(
                 f"select.rule=validation: the training split of {self.dataset.name} has too few identities to hold out "
                 f"{self.spec.select.holdout:.0%} of them. Choose select.rule=last or a larger select.holdout."
             )
+        if holdout is not None:
+            self.splits.select(HELD_QUERY, "train", holdout.query)
+            self.splits.select(HELD_GALLERY, "train", holdout.gallery)
         return holdout
 
     @property
@@ -68,20 +93,19 @@ class ExperimentData:
         """How the reported epoch is selected: last, validation or oracle."""
         if self.spec.select.rule != "auto":
             return self.spec.select.rule
-        return LAST if self.holdout is None else VALIDATION
+        return VALIDATION if self._has_own_validation or self.holdout is not None else LAST
 
     @property
-    def headline(self) -> Protocol:
-        """The dataset's first protocol: what selection is judged by."""
-        return self.dataset.protocols()[0]
+    def _has_own_validation(self) -> bool:
+        return self.dataset.validation().query != "train"
+
+    # --- images ---
 
     def samples(self, split: str) -> Samples:
-        if split not in self._samples:
-            self._samples[split] = self.dataset.split(split)
-        return self._samples[split]
+        return self.splits.samples(split)
 
     def pixels(self, split: str, kind: Literal["image", "mask"] = "image") -> UInt8Array:
-        """[N, H, W, 3] of a whole split, memory-mapped; decoded now if no cache of it exists."""
+        """[N, H, W, 3] of one of the dataset's splits, memory-mapped; decoded now if no cache of it exists."""
         if (split, kind) not in self._pixels:
             self._pixels[split, kind] = self._decoded(split, kind)
         return self._pixels[split, kind]
@@ -95,6 +119,7 @@ class ExperimentData:
             image.width,
             interpolation=image.interpolation,
             kind=kind,
+            missing_masks=self.spec.masks.missing,
             folder=self.session.cache,
             workers=self.session.workers or os.cpu_count() or 1,
             progress=lambda done, total: self.listen(
@@ -103,14 +128,21 @@ class ExperimentData:
         )
 
     def training(self) -> TrainingData:
-        """The training split without held-out identities, with captions where the method asks for them."""
+        """The training split without held-out identities, with captions where the method asks for them.
+
+        Where tracklets are what a dataset compares, it is also trained from pieces of tracklets.
+        """
         split = self.samples("train")
         rows: IntArray = np.arange(len(split)) if self.holdout is None else self.holdout.training
         captions = None
         if "caption" in self.inputs:
             captions = caption_features(self.dataset, split.take(rows), self.spec.captions, self.caption_folder())
             rows = rows[captions.rows]
-        return TrainingData(split.take(rows), rows, captions)
+        samples = split.take(rows)
+        cut = None
+        if self.headline.pool is not None and samples.tracklet is not None:
+            cut = pieces(samples.tracklet, self.spec.clips.piece)
+        return TrainingData(samples, rows, captions, cut)
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -125,7 +157,12 @@ class ExperimentData:
 
     def facts(self) -> dict[str, Any]:
         """What data.json says: counts and fingerprint of each split that is used, and who is held out."""
-        splits = dict.fromkeys(["train", *(name for p in self.protocols for name in (p.query, p.gallery))])
+        protocols = [*self.protocols, self.dataset.validation()]
+        splits = dict.fromkeys(["train", *(name for p in protocols for name in (p.query, p.gallery))])
+        expected = self.dataset.expected()
+        differences = {
+            name: compare_counts(name, count(self.samples(name)), expected[name]) for name in splits if name in expected
+        }
         return {
             "dataset": self.dataset.name,
             "splits": {
@@ -136,6 +173,7 @@ class ExperimentData:
                 }
                 for name in splits
             },
+            "differences": [finding.message for findings in differences.values() for finding in findings],
             "held_out": [] if self.holdout is None else self.holdout.persons.tolist(),
             "selection": self.rule,
         }

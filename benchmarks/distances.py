@@ -24,7 +24,7 @@ class Block:
     """Distances of B queries."""
 
     values: Tensor
-    """[B, G] ordered as the distances are. The receiver may overwrite it, and the thread's next block will."""
+    """[B, G] ordered as the distances are, contiguous. The receiver may overwrite it; the thread's next block will."""
     shift: Tensor
     """[B, 1] values + shift are the distances. Left out of the values, where adding it would round differences away."""
 
@@ -40,10 +40,8 @@ def products(query: Tensor, gallery: Tensor, metric: Metric, normalise: bool) ->
     `normalise` scales rows to unit length; a row of zeros stays as it is, at cosine 0 from everything.
     Raises DataError where a feature is not finite, UsageError for an unknown metric.
     """
-    if metric not in get_args(Metric):
-        known = get_args(Metric)
-        raise UsageError(f"Unknown metric {metric}.{did_you_mean(metric, known)} Available: {', '.join(known)}.")
-    query, gallery = _checked(query, "query", normalise), _checked(gallery.to(query.device), "gallery", normalise)
+    refuse_unknown(metric)
+    query, gallery = checked(query, "query", normalise), checked(gallery.to(query.device), "gallery", normalise)
     gallery_square = gallery.square().sum(dim=1) if metric == "euclidean" else None
     memory = threading.local()
 
@@ -66,7 +64,7 @@ def copies(distances: Matrix) -> Blocks:
     """A matrix of distances [Q, G]. Raises DataError where a distance is not finite."""
 
     def block(rows: slice) -> Block:
-        values = torch.as_tensor(distances[rows]).clone()
+        values = torch.as_tensor(distances[rows]).clone(memory_format=torch.contiguous_format)
         values = values if values.is_floating_point() else values.double()
         _refuse_unless_finite(values.amax(dim=1) - values.amin(dim=1), "distances", rows.start)
         return Block(values, torch.zeros(len(values), 1, device=values.device))
@@ -88,7 +86,13 @@ def full_precision() -> Iterator[None]:
             switch.fp32_precision = precision
 
 
-def _checked(features: Tensor, name: str, normalise: bool) -> Tensor:
+def refuse_unknown(metric: str) -> None:
+    known = get_args(Metric)
+    if metric not in known:
+        raise UsageError(f"Unknown metric {metric}.{did_you_mean(metric, known)} Available: {', '.join(known)}.")
+
+
+def checked(features: Tensor, name: str, normalise: bool) -> Tensor:
     """`features` [N, D] in fp32, all finite; of unit length with `normalise`."""
     features = features.detach().float()
     length = torch.linalg.vector_norm(features, dim=1, keepdim=True)

@@ -1,14 +1,20 @@
-"""Scoring a finished run again under other options of the evaluation; the run's own scores stay as they are."""
+"""Scoring a finished run, or another code base's features, under chosen options of the evaluation.
+
+What is made here never touches the scores that a run was finished with.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets.base import Protocol
+from datasets.clips import ClipConfig
 from datasets.errors import UsageError, did_you_mean
 from datasets.files import write_json
 from methods import METHODS
@@ -16,19 +22,30 @@ from methods.base import Facts, Method
 
 from .data import ExperimentData, Listener, open_dataset
 from .distribution import joined
-from .experiment import make_repeatable, rank_splits, read_weights
+from .experiment import embedder, make_repeatable, read_weights
+from .feature_files import FeatureFile
+from .protocols import choose
+from .ranking import Features, Ranking
 from .records import RunFolder, RunStore
-from .resolve import resolve_evaluation
-from .spec import to_plain
+from .reranking import RerankConfig
+from .resolve import resolve_evaluation, resolve_features
+from .scoring import Embed, compare, embed_splits
+from .spec import EvaluateConfig, Session, to_plain
+from .splits import Splits
+
+EVERYTHING = "all"
+"""Under `evaluate.protocols=all` the headline protocol is also scored under other options, to see what they do."""
+OUTSIDE = "features"
+"""Stands for the selection where features come from elsewhere: how their epoch was chosen is not known here."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     folder: Path
-    """Holds the options, the scores and one ranking per protocol."""
+    """Holds the options, the scores and one ranking per row."""
     selection: str
     rows: list[dict[str, Any]]
-    """One row per protocol, as in a run's own scores."""
+    """One row per protocol, as in a run's own scores, and `options` where it differs from the evaluation's."""
 
 
 def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], listen: Listener) -> Evaluation:
@@ -38,26 +55,132 @@ def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], 
     weights = _weights(run, selection)
     resolved = resolve_evaluation(run.spec(), values)
     spec, session, made_of = resolved.spec, resolved.session, run.data()
+    epoch = next((row["epoch"] for row in run.scores() if row["selection"] == selection), None)
     with joined(session.device) as world:
         make_repeatable(world)
         data = ExperimentData(open_dataset(spec.dataset, session), spec, session, listen)
         method: Method = METHODS.get(spec.method.name)(spec.method.for_checkpoint(), Facts(**made_of["facts"]))
         method.load_state_dict(read_weights(weights))
+        method = method.to(world.device)
         cameras = np.array(made_of["cameras"], dtype=np.int64)
-        rankings = rank_splits(method.to(world.device), data, data.protocols, cameras, world)
+
+        def embed(flip: bool) -> Embed:
+            return embedder(method, data, cameras, world, flip)
+
+        audit = Audit(data.splits, data.protocols, spec.evaluate, spec.clips, embed)
+        scored = audit.scored()
         leads = world.leads
-    options = to_plain(spec.evaluate)
-    digest = hashlib.sha256(json.dumps([options, selection], sort_keys=True).encode()).hexdigest()[:8]
-    folder = run.path / "evaluations" / digest
-    epoch = next((row["epoch"] for row in run.scores() if row["selection"] == selection), None)
-    rows = []
-    for protocol, ranking in zip(data.protocols, rankings, strict=True):
-        if leads:
-            ranking.save(folder / f"{protocol.name}@{selection}.npz")
-        rows.append({"selection": selection, "epoch": epoch, "protocol": protocol.name, **ranking.scores()})
+    folder = run.path / "evaluations" / _digest(to_plain(spec.evaluate), to_plain(spec.clips), selection)
+    rows = [{"selection": selection, "epoch": epoch, **row} for row in audit.rows(scored)]
     if leads:
-        write_json(folder / "scores.json", {"evaluate": options, "protocols": _described(data), "scores": rows})
+        audit.write(folder, selection, scored, rows, {"run": run.run_id})
     return Evaluation(folder, selection, rows)
+
+
+def evaluate_features(file: Path, dataset_name: str, values: Mapping[str, Any]) -> Evaluation:
+    """Score features from anywhere, under the dataset's protocols; nothing is decoded, no method is needed."""
+    dataset_config, evaluate, clips, session = resolve_features(dataset_name, values)
+    if evaluate.flip:
+        raise UsageError("evaluate.flip=true needs the images: mirror them where the features are made.")
+    dataset = open_dataset(dataset_config, session)
+    stored = FeatureFile.read(file)
+    splits = Splits(dataset)
+    protocols = choose(dataset.protocols(), evaluate.protocols)
+    audit = Audit(splits, protocols, evaluate, clips, lambda flip: None if flip else stored.embed(splits))
+    scored = audit.scored()
+    source = {"file": str(file), "content": stored.digest, "dataset": to_plain(dataset_config)}
+    folder = _features_folder(session, dataset_name, source, evaluate, clips)
+    rows = [{"selection": OUTSIDE, "epoch": None, **row} for row in audit.rows(scored)]
+    audit.write(folder, OUTSIDE, scored, rows, source)
+    return Evaluation(folder, OUTSIDE, rows)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A protocol under some options, and what came out."""
+
+    protocol: Protocol
+    options: str
+    """What differs from the evaluation's options, in words; empty where nothing does."""
+    ranking: Ranking
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One set of features under every chosen convention."""
+
+    splits: Splits
+    protocols: Sequence[Protocol]
+    config: EvaluateConfig
+    clips: ClipConfig
+    embed: Callable[[bool], Embed | None]
+    """Features with or without the mirrored image's; None where they cannot be had."""
+
+    def scored(self) -> list[Scored]:
+        """Every protocol; then, where all are asked for, the first one under each option changed alone."""
+        features = self._features(self.config.flip, self.protocols)
+        assert features is not None  # noqa: S101 - the configured features can be had
+        rankings = compare(features, self.protocols, self.config, self.clips)
+        found = [Scored(protocol, "", ranking) for protocol, ranking in zip(self.protocols, rankings, strict=True)]
+        if EVERYTHING not in self.config.protocols:
+            return found
+        for options, change in _other_options(self.config):
+            config = self.config.model_copy(update=change)
+            if config.flip != self.config.flip:
+                features_then = self._features(config.flip, self.protocols[:1])
+            else:
+                features_then = features
+            if features_then is not None:
+                ranking = compare(features_then, self.protocols[:1], config, self.clips)[0]
+                found.append(Scored(self.protocols[0], options, ranking))
+        return found
+
+    def _features(self, flip: bool, protocols: Sequence[Protocol]) -> dict[str, Features] | None:
+        embed = self.embed(flip)
+        return None if embed is None else embed_splits(self.splits, protocols, embed)
+
+    def rows(self, scored: Sequence[Scored]) -> list[dict[str, Any]]:
+        return [{"protocol": one.protocol.name, "options": one.options, **one.ranking.scores()} for one in scored]
+
+    def write(
+        self, folder: Path, selection: str, scored: Sequence[Scored], rows: list[dict[str, Any]], source: dict[str, Any]
+    ) -> None:
+        """The rankings, and last scores.json, which names them."""
+        for one in scored:
+            options = re.sub(r"[^a-z]+", "-", one.options)
+            name = f"{one.protocol.name}+{options}" if options else one.protocol.name
+            one.ranking.save(folder / f"{name}@{selection}.npz")
+        described = [asdict(protocol) | {"ignore": str(protocol.ignore)} for protocol in self.protocols]
+        options = {"evaluate": to_plain(self.config), "clips": to_plain(self.clips)}
+        write_json(folder / "scores.json", {**source, **options, "protocols": described, "scores": rows})
+
+
+def _other_options(config: EvaluateConfig) -> list[tuple[str, dict[str, Any]]]:
+    """What the field's codes do differently from each other, one at a time."""
+    rerank = RerankConfig(method="k-reciprocal") if config.rerank.method == "none" else RerankConfig()
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("without flip" if config.flip else "with flip", {"flip": not config.flip}),
+        ("not normalised, euclidean", {"normalise": False, "metric": "euclidean"}),
+        ("not normalised, dot product", {"normalise": False, "metric": "cosine"}),
+        ("normalised, cosine", {"normalise": True, "metric": "cosine"}),
+        ("without re-ranking" if config.rerank.method != "none" else "re-ranked", {"rerank": rerank}),
+    ]
+    if config.metric == "cosine" and not config.normalise:
+        del changes[-1]  # the dot product is no distance that re-ranking could start from
+    # Squared Euclidean distance between unit vectors is 2 - 2 cosine: the same ranking.
+    same = config.model_copy(update={"metric": "cosine"}) if config.normalise else config
+    return [(words, change) for words, change in changes if same.model_copy(update=change) != same]
+
+
+def _features_folder(
+    session: Session, dataset: str, source: dict[str, Any], evaluate: EvaluateConfig, clips: ClipConfig
+) -> Path:
+    digest = _digest(source["content"], source["dataset"], to_plain(evaluate), to_plain(clips))
+    return session.runs / "features" / f"{dataset}-{Path(source['file']).stem}-{digest}"
+
+
+def _digest(*content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _weights(run: RunFolder, selection: str) -> Path:
@@ -68,7 +191,3 @@ def _weights(run: RunFolder, selection: str) -> Path:
         hint = did_you_mean(selection, there)
         raise UsageError(f"{run.run_id} has no weights of selection={selection}.{hint} Available: {', '.join(there)}.")
     return run.weights(selection)
-
-
-def _described(data: ExperimentData) -> list[dict[str, Any]]:
-    return [asdict(protocol) | {"ignore": str(protocol.ignore)} for protocol in data.protocols]

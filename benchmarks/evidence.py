@@ -32,7 +32,7 @@ class Ranking:
     """
 
     average_precision: FloatArray
-    """[Q] float64: mean over the matches of (matches up to it) / (its rank)."""
+    """[Q] float64: mean over the matches of (matches up to it) / (its rank), or of trapezoids; see `columns_of`."""
     lowest_average_precision: FloatArray
     """[Q] if every tie with a non-match fell against the query."""
     highest_average_precision: FloatArray
@@ -87,14 +87,21 @@ class Ranking:
             raise DataError(f"{path} is not a ranking of this version ({error}): evaluate the run again.") from None
 
 
-def columns_of(counts: Counts, visible: BoolArray, shift: FloatArray) -> dict[str, np.ndarray]:
-    """Columns of `Ranking` where `visible` [B, P] of the person's own images are matches; `shift` as in `Block`."""
+def columns_of(counts: Counts, visible: BoolArray, shift: FloatArray, area: str) -> dict[str, np.ndarray]:
+    """Columns of `Ranking` where `visible` [B, P] of the person's own images are matches; `shift` as in `Block`.
+
+    `area`: the k-th match, at rank r, adds k / r («steps»), or the mean of that and (k - 1) / (r - 1), the precision
+    just before it, which is 1 at rank 1 («trapezoids»: layumi's evaluator and the official one of Celeb-reID).
+    """
     matches = visible.sum(axis=1)
     kth = visible.cumsum(axis=1)
     position = counts.ahead + kth
 
     def average_precision(negatives: IntArray) -> FloatArray:
         precision = np.divide(kth, negatives + kth, out=np.zeros(kth.shape), where=visible)
+        if area == "trapezoids":
+            before = np.divide(kth - 1, negatives + kth - 1, out=np.ones(kth.shape), where=negatives + kth > 1)
+            precision = (precision + np.where(visible, before, 0)) / 2
         total = precision.cumsum(axis=1)[:, -1]  # one by one, so that the amount of padding cannot change the rounding
         return _divide(total, matches)
 

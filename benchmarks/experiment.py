@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from datasets.base import Protocol
+from datasets.base import IntArray, Protocol
 from datasets.errors import DataError
 from datasets.files import replacing
 from methods import METHODS
@@ -24,8 +24,9 @@ from .embedding import embed
 from .environment import environment
 from .feed import TrainingFeed, derived_seed
 from .interruption import Interruption
-from .ranking import Features, Ranking, rank
+from .ranking import Ranking
 from .records import RunFolder, RunStore, recorded
+from .scoring import Embed, score
 from .selection import INITIAL, LAST, ORACLE, VALIDATION, Selector
 from .spec import Session, Spec, to_plain
 from .telemetry import Stopwatch
@@ -82,6 +83,8 @@ class Experiment:
         if world.leads:
             made_of = self.data.facts() | {"facts": asdict(facts), "cameras": self.training_cameras.tolist()}
             folder.describe(to_plain(spec), made_of, environment(to_plain(session)))
+            for difference in made_of["differences"]:
+                self._say(event="warning", message=difference)
         masks = self.data.pixels("train", "mask") if "mask" in self.data.inputs else None
         self.feed = TrainingFeed(training, self.data.pixels("train"), spec, world, masks=masks)
         self.selector = Selector(self.data.rule) if self.data.rule in (VALIDATION, ORACLE) else None
@@ -147,7 +150,8 @@ class Experiment:
         """Offer the epoch's weights to the selection rule."""
         if self.selector is None or (epoch % self.spec.evaluate.every and epoch != self.spec.train.epochs):
             return
-        ranking = self._rank_holdout() if self.selector.rule == VALIDATION else self._rank_test([self.data.headline])[0]
+        protocol = self.data.validation if self.selector.rule == VALIDATION else self.data.headline
+        ranking = self._rank([protocol])[0]
         scores = ranking.scores()
         best = self.selector.offer(epoch, scores[self.spec.select.metric])
         if best and self.world.leads:
@@ -174,31 +178,14 @@ class Experiment:
     def _score(self, selection: str, epoch: int) -> None:
         """Rank the test splits with the present weights and record the evidence."""
         protocols = self.data.protocols
-        for protocol, ranking in zip(protocols, self._rank_test(protocols), strict=True):
+        for protocol, ranking in zip(protocols, self._rank(protocols), strict=True):
             if self.world.leads:
                 ranking.save(self.folder.ranking(protocol.name, selection))
             self._say(event="scores", selection=selection, epoch=epoch, protocol=protocol.name, **ranking.scores())
 
-    def _rank_test(self, protocols: Sequence[Protocol]) -> list[Ranking]:
-        return rank_splits(self.method, self.data, protocols, self.training_cameras, self.world)
-
-    def _rank_holdout(self) -> Ranking:
-        holdout, split, pixels = self.data.holdout, self.data.samples("train"), self.data.pixels("train")
-        assert holdout is not None  # noqa: S101 - the rule is validation
-        query, gallery = (
-            embed(
-                self.method,
-                split.take(rows),
-                pixels,
-                self.spec,
-                self.world,
-                rows=rows,
-                training_cameras=self.training_cameras,
-                batch_size=self.session.batch_size,
-            )
-            for rows in (holdout.query, holdout.gallery)
-        )
-        return _rank(query, gallery, [self.data.headline], self.spec)[0]
+    def _rank(self, protocols: Sequence[Protocol]) -> list[Ranking]:
+        embed = embedder(self.method, self.data, self.training_cameras, self.world)
+        return score(self.data.splits, protocols, embed, self.spec.evaluate, self.spec.clips)
 
     # --- checkpoints ---
 
@@ -249,31 +236,27 @@ def _read_checkpoint(file: Path, world: World) -> dict[str, Any]:
         raise DataError(f"Checkpoint {file} is damaged: delete it to train this run from the start.") from None
 
 
-def rank_splits(
-    method: Method, data: ExperimentData, protocols: Sequence[Protocol], training_cameras: np.ndarray, world: World
-) -> list[Ranking]:
-    """One ranking per protocol; every split is embedded once, every pair of splits is multiplied once."""
-    splits = dict.fromkeys(name for protocol in protocols for name in (protocol.query, protocol.gallery))
-    features = {
-        name: embed(
+def embedder(
+    method: Method, data: ExperimentData, training_cameras: np.ndarray, world: World, flip: bool | None = None
+) -> Embed:
+    """What gives the features of some images of a split, decoded once and spread over the processes.
+
+    `flip`: instead of the configured one.
+    """
+    spec = data.spec
+    if flip is not None:
+        spec = spec.model_copy(update={"evaluate": spec.evaluate.model_copy(update={"flip": flip})})
+
+    def embedded(split: str, rows: IntArray) -> torch.Tensor:
+        return embed(
             method,
-            data.samples(name),
-            data.pixels(name),
-            data.spec,
+            data.samples(split).take(rows),
+            data.pixels(split),
+            spec,
             world,
+            rows=rows,
             training_cameras=training_cameras,
             batch_size=data.session.batch_size,
-        )
-        for name in splits
-    }
-    rankings: dict[str, Ranking] = {}
-    for query, gallery in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols):
-        pair = [protocol for protocol in protocols if (protocol.query, protocol.gallery) == (query, gallery)]
-        found = _rank(features[query], features[gallery], pair, data.spec)
-        rankings |= {protocol.name: ranking for protocol, ranking in zip(pair, found, strict=True)}
-    return [rankings[protocol.name] for protocol in protocols]
+        ).embeddings
 
-
-def _rank(query: Features, gallery: Features, protocols: list[Protocol], spec: Spec) -> list[Ranking]:
-    found = rank(query, gallery, protocols, metric=spec.evaluate.metric, normalise=spec.evaluate.normalise)
-    return [found[protocol.name] for protocol in protocols]
+    return embedded

@@ -28,6 +28,13 @@ class TrainingData:
     """[N] where each sample lies in the whole split."""
     captions: CaptionFeatures | None = None
     """Of exactly these samples, or None when the method needs none."""
+    pieces: IntArray | None = None
+    """[P, 2] (first sample, number of samples) of pieces of tracklets; None: every image is drawn for itself."""
+
+    @property
+    def drawn_persons(self) -> IntArray:
+        """Whom each thing shows that the sampler deals: an image, or a piece of a tracklet."""
+        return self.samples.person if self.pieces is None else self.samples.person[self.pieces[:, 0]]
 
     def facts(self, spec: Spec) -> Facts:
         return Facts(
@@ -37,6 +44,7 @@ class TrainingData:
             height=spec.image.height,
             width=spec.image.width,
             text_width=0 if self.captions is None else self.captions.features.shape[-1],
+            label_set=spec.masks.label_set,
         )
 
 
@@ -61,9 +69,12 @@ class TrainingFeed:
         self.index(1)  # raises now what would stop the first epoch
 
     def index(self, epoch: int) -> IntArray:
-        """[steps, per_step, batch_size] rows of the samples; the last, incomplete step is dropped."""
+        """[steps, per_step, batch_size] rows of the samples; the last, incomplete step is dropped.
+
+        Of a piece of a tracklet, one of its images is taken at random each time it is drawn.
+        """
         batches = identity_batches(
-            self.data.samples.person,
+            self.data.drawn_persons,
             self.spec.sampler,
             seed=self.spec.seed,
             epoch=epoch - 1,  # the official codes count from 0
@@ -76,7 +87,13 @@ class TrainingFeed:
                 f"train.accumulate={self.spec.train.accumulate} wants {self.per_step} batches a step, but an epoch has "
                 f"{len(batches)}: lower it, or sampler.batch_size."
             )
-        return batches[: steps * self.per_step].reshape(steps, self.per_step, -1)
+        batches = batches[: steps * self.per_step].reshape(steps, self.per_step, -1)
+        return batches if self.data.pieces is None else self._one_of(self.data.pieces[batches], epoch)
+
+    def _one_of(self, pieces: IntArray, epoch: int) -> IntArray:
+        """A row in each of `pieces` [..., 2], all with the same chance."""
+        generator = np.random.default_rng(derived_seed(self.spec.seed, epoch, self.world.rank))
+        return pieces[..., 0] + generator.integers(0, pieces[..., 1])
 
     def steps(self, epoch: int) -> int:
         return len(self.index(epoch))

@@ -25,6 +25,7 @@ from .counting import count
 from .distances import Blocks, Matrix, Metric, copies, full_precision, products
 from .evidence import Ranking, average, columns_of
 from .protocols import BoolArray, LabelRows, Labels, draw_single_shot, ignored
+from .reranking import NO_RERANKING, RerankConfig, reranked
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def rank(
     *,
     metric: Metric = ...,
     normalise: bool = ...,
+    rerank: RerankConfig = ...,
     keep: int = ...,
     chunk: int = ...,
 ) -> Ranking: ...
@@ -64,6 +66,7 @@ def rank(
     *,
     metric: Metric = ...,
     normalise: bool = ...,
+    rerank: RerankConfig = ...,
     keep: int = ...,
     chunk: int = ...,
 ) -> dict[str, Ranking]: ...
@@ -74,19 +77,23 @@ def rank(
     *,
     metric: Metric = "cosine",
     normalise: bool = True,
+    rerank: RerankConfig = NO_RERANKING,
     keep: int = 50,
     chunk: int = 1024,
 ) -> Ranking | dict[str, Ranking]:
     """Rank `gallery` for every query under one protocol, or under several at the price of one.
 
-    Ascending distance, ties by gallery row. `metric` and `normalise` are explained at `distances.products`. `keep` is
-    the length of the lists of nearest entries, `chunk` the number of queries whose distances are in memory at once.
+    Ascending distance, ties by gallery row. `metric` and `normalise` are explained at `distances.products`, `rerank` at
+    `reranking.reranked`; each single-shot gallery is re-ranked on its own. `keep` is the length of the lists of nearest
+    entries, `chunk` the number of queries whose distances are in memory at once.
     Raises DataError where features are not finite or labels are missing, UsageError for an unknown metric.
     """
 
     def blocks(rows: IntArray | None) -> Blocks:
         embeddings = gallery.embeddings if rows is None else gallery.embeddings[torch.from_numpy(rows)]
-        return products(query.embeddings, embeddings, metric, normalise)
+        if rerank.method == "none":
+            return products(query.embeddings, embeddings, metric, normalise)
+        return reranked(query.embeddings, embeddings, rerank, metric, normalise)
 
     threads = torch.get_num_threads() if query.embeddings.is_cpu else 1
     return _rank(blocks, query, gallery, protocols, keep, chunk, threads)
@@ -174,7 +181,7 @@ def _rank_gallery(
         found = []
         for protocol in protocols:
             hidden = ignored(protocol, query, gallery, rows[:, None], counts.own) & counts.present
-            columns = columns_of(counts, counts.present & ~hidden, block.shift.cpu().numpy())
+            columns = columns_of(counts, counts.present & ~hidden, block.shift.cpu().numpy(), protocol.area)
             found.append(columns | {"ignored": hidden.sum(axis=1)})
         return found
 

@@ -16,12 +16,15 @@ import yaml
 from pydantic import BaseModel, ValidationError, create_model
 
 from datasets import DATASETS
+from datasets.clips import ClipConfig
 from datasets.errors import UsageError, did_you_mean
 from methods import METHODS
 
-from .spec import Session, Spec, to_plain
-from .words import SHORT
+from .spec import EvaluateConfig, Session, Spec, to_plain
+from .words import NAMES, SHORT
 
+AFTERWARDS = ("evaluate.", "clips.test_")
+"""Beginnings of the keys that a finished run can be evaluated with again."""
 ENVIRONMENT = {"CCREID_DATA": "data", "CCREID_CACHE": "cache", "CCREID_RUNS": "runs"}
 
 
@@ -104,14 +107,20 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with the values of `new`, section by section."""
+    both = {key: _merged(old[key], new[key]) for key in new if key in old and isinstance(old[key], Mapping)}
+    return {**old, **new, **both}
+
+
 # --- layers → Spec ---
 
 
 def resolve(command_line: Mapping[str, Any], config_file: Path | None = None, ablation: str | None = None) -> Resolved:
     """Put the layers on top of each other and validate the result."""
     content = read_config_file(config_file) if config_file else {}
-    name_of = {key: command_line.get(key, _name_in(content, short)) for short, key in SHORT.items()}
-    for short, key in SHORT.items():
+    name_of = {key: command_line.get(key, _name_in(content, short)) for short, key in NAMES.items()}
+    for short, key in NAMES.items():
         if not isinstance(name_of[key], str):
             _refuse_unknown_sections(command_line)
             registry = METHODS if short == "method" else DATASETS
@@ -151,16 +160,18 @@ def resolve_evaluation(stored: Mapping[str, Any], command_line: Mapping[str, Any
     """A finished run's configuration with other options of its evaluation; other keys of the Spec are refused."""
     model = spec_class(stored["method"]["name"], stored["dataset"]["name"])
     of_spec, of_session = dict(keys(model)), dict(keys(Session))
-    changeable = {key: field for key, field in of_spec.items() if key.startswith("evaluate.")} | of_session
+    changeable = {key: field for key, field in of_spec.items() if key.startswith(AFTERWARDS)} | of_session
     for key in command_line:
         if key in of_spec and key not in changeable:
-            raise UsageError(f"{key} belongs to how the run was trained: only evaluate.* can change afterwards.")
+            raise UsageError(
+                f"{key} belongs to how the run was trained: only evaluate.* and clips.test_* can change afterwards."
+            )
         if key not in changeable:
             raise UsageError(_unknown_key(key, "command line", changeable))
     values, origins = _with_environment(command_line)
     values = {key: _as_list(value, changeable[key]) for key, value in values.items()}
-    evaluation = {key.removeprefix("evaluate."): value for key, value in values.items() if key not in of_session}
-    merged = {**stored, "evaluate": {**stored["evaluate"], **evaluation}}
+    changes = _nest({key: value for key, value in values.items() if key not in of_session})
+    merged = _merged(stored, changes)
     session = {key: value for key, value in values.items() if key in of_session}
     return Resolved(
         _validated(model, merged, origins, of_spec), _validated(Session, session, origins, of_session), origins
@@ -169,18 +180,33 @@ def resolve_evaluation(stored: Mapping[str, Any], command_line: Mapping[str, Any
 
 def resolve_dataset(name: str, command_line: Mapping[str, Any]) -> tuple[Any, Session]:
     """A dataset's options and the session, without a method: for verbs that only look at files."""
-    config = DATASETS.get(name).Config
-    of_dataset = {f"dataset.{key}": field for key, field in keys(config)}
-    of_session = dict(keys(Session))
+    sections, session = _resolve_sections({"dataset": DATASETS.get(name).Config}, name, command_line)
+    return sections.dataset, session
+
+
+def resolve_features(name: str, command_line: Mapping[str, Any]) -> tuple[Any, EvaluateConfig, ClipConfig, Session]:
+    """The same with the options of an evaluation: for features that were made elsewhere."""
+    models = {"dataset": DATASETS.get(name).Config, "evaluate": EvaluateConfig, "clips": ClipConfig}
+    sections, session = _resolve_sections(models, name, command_line)
+    return sections.dataset, sections.evaluate, sections.clips, session
+
+
+def _resolve_sections(
+    models: Mapping[str, type[BaseModel]], dataset: str, command_line: Mapping[str, Any]
+) -> tuple[Any, Session]:
+    """Some sections of a Spec, as attributes of one object, and the session."""
+    holder = create_model("Holder", **{name: (model, ...) for name, model in models.items()})  # type: ignore[call-overload]
+    of_sections, of_session = dict(keys(holder)), dict(keys(Session))
     values, origins = _with_environment(command_line)
     for key in values:
-        if key not in of_dataset | of_session:
-            raise UsageError(_unknown_key(key, origins[key], of_dataset | of_session))
-    options = {key: value for key, value in values.items() if key in of_dataset} | {"dataset.name": name}
+        if key not in of_sections | of_session:
+            raise UsageError(_unknown_key(key, origins[key], of_sections | of_session))
+    values = {key: _as_list(value, (of_sections | of_session)[key]) for key, value in values.items()}
+    options = {key: value for key, value in values.items() if key in of_sections} | {"dataset.name": dataset}
     session = {key: value for key, value in values.items() if key in of_session}
-    holder = create_model("Holder", dataset=(config, ...))
+    nested = {name: {} for name in models} | _nest(options)
     return (
-        _validated(holder, _nest(options), origins, of_dataset).dataset,
+        _validated(holder, nested, origins, of_sections),
         _validated(Session, session, origins, of_session),
     )
 

@@ -15,6 +15,8 @@ from .protocols import ignored
 from .spec import SelectConfig
 
 INITIAL, LAST, VALIDATION, ORACLE = "initial", "last", "validation", "oracle"
+HELD_QUERY, HELD_GALLERY = "held-out-query", "held-out-gallery"
+"""Names of the two splits that held-out training identities are divided into."""
 FEWEST_HELD_OUT = 5
 """With fewer identities the best epoch on them is little but luck."""
 
@@ -32,7 +34,7 @@ class Holdout:
     training: IntArray
     """Images of everyone else."""
     query: IntArray
-    """One image of each (person, outfit, camera)."""
+    """One image of each (person, outfit, camera); where tracklets are compared, one of each (person, outfit)."""
     gallery: IntArray
     """All the other images of the held-out persons."""
 
@@ -48,22 +50,29 @@ def hold_out(samples: Samples, protocol: Protocol, config: SelectConfig) -> Hold
     if count < FEWEST_HELD_OUT or len(eligible) < count or count == len(persons):
         return None
     chosen = np.sort(np.random.default_rng(config.seed).choice(eligible, count, replace=False))
-    held = np.isin(samples.person, chosen)
-    seen: set[tuple[int, int, int]] = set()
-    query = []
-    for row in np.flatnonzero(held).tolist():
-        place = (int(samples.person[row]), int(samples.clothes[row]), int(samples.camera[row]))
-        if place not in seen:
-            seen.add(place)
-            query.append(row)
-    gallery = np.setdiff1d(np.flatnonzero(held), query)
-    return Holdout(chosen, np.flatnonzero(~held), np.array(query, dtype=np.int64), gallery)
+    held = np.flatnonzero(np.isin(samples.person, chosen))
+    asks = held[_asking(samples.take(held), protocol)]
+    return Holdout(chosen, np.setdiff1d(np.arange(len(samples)), held), asks, np.setdiff1d(held, asks))
+
+
+def _asking(samples: Samples, protocol: Protocol) -> IntArray:
+    """Rows of `samples` that become queries: the first image, or all of the first tracklet, of each kind."""
+    if protocol.pool is None or samples.tracklet is None:
+        kinds = np.stack([samples.person, samples.clothes, samples.camera])
+        return np.sort(np.unique(kinds, axis=1, return_index=True)[1])
+    # A tracklet has its camera to itself (CCVID numbers walks), so that the outfit alone decides.
+    first = np.unique(np.stack([samples.person, samples.clothes]), axis=1, return_index=True)[1]
+    return np.flatnonzero(np.isin(samples.tracklet, samples.tracklet[first]))
 
 
 def _can_be_asked_for(samples: Samples, protocol: Protocol, person: int) -> bool:
     """Whether some image of `person` counts as a match for another one."""
     own = samples.take(np.flatnonzero(samples.person == person))
-    return bool((~ignored(protocol, own, own)).any())
+    if protocol.pool is not None and own.tracklet is not None:
+        own = own.take(np.sort(np.unique(own.tracklet, return_index=True)[1]))
+    visible = ~ignored(protocol, own, own)
+    np.fill_diagonal(visible, False)
+    return bool(visible.any())
 
 
 @dataclass

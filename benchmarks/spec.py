@@ -14,11 +14,14 @@ from pydantic import Field, PositiveFloat, SerializeAsAny, field_validator
 from datasets.augment import AugmentConfig
 from datasets.base import DatasetConfig
 from datasets.captions import CaptionConfig
+from datasets.clips import ClipConfig
 from datasets.config import Strict
+from datasets.masks import MaskConfig
 from datasets.samplers import SamplerConfig, check_batch_size
 from methods.base import MethodConfig
 
 from .optimisation import OptimiserConfig, ScheduleConfig
+from .reranking import RerankConfig
 
 Triple = tuple[float, float, float]
 Scale = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
@@ -60,6 +63,7 @@ class EvaluateConfig(Strict):
     """Scale features to unit length before measuring distances."""
     flip: bool = False
     """Add the features of the mirrored image."""
+    rerank: RerankConfig = RerankConfig()
     every: int = Field(default=1, ge=1)
     """Epochs between validations (or tests, under the oracle rule)."""
     initial: bool = False
@@ -88,6 +92,8 @@ class Spec(Strict):
     augment: AugmentConfig = AugmentConfig()
     sampler: SamplerConfig = SamplerConfig()
     captions: CaptionConfig = CaptionConfig()
+    masks: MaskConfig = MaskConfig()
+    clips: ClipConfig = ClipConfig()
     train: TrainConfig = TrainConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()

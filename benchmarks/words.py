@@ -7,9 +7,13 @@ from typing import Any
 
 from datasets.errors import UsageError
 
-SHORT = {"method": "method.name", "dataset": "dataset.name"}
+NAMES = {"method": "method.name", "dataset": "dataset.name"}
+"""What every experiment has to name, and the key it is short for."""
+SHORT = NAMES | {"protocols": "evaluate.protocols"}
 """Keys that may be written short."""
-PATHS = frozenset({"data", "caption_folder", "runs", "cache"})
+LISTS = frozenset({"evaluate.protocols"})
+"""Keys whose commas separate the words of one list, instead of several runs."""
+PATHS = frozenset({"data", "caption_folder", "mask_folder", "runs", "cache", "features"})
 """Keys whose values are never lists: a comma may stand in a path."""
 
 
@@ -30,7 +34,8 @@ def parse_words(words: Sequence[str]) -> dict[str, str]:
 def product(values: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Every combination of the comma lists in `values`; a value in brackets is one value."""
     choices = [
-        [value] if key in PATHS or value[:1] in ("[", "{") else value.split(",") for key, value in values.items()
+        [value] if key in PATHS | LISTS or value[:1] in ("[", "{") else value.split(",")
+        for key, value in values.items()
     ]
     for combination in itertools.product(*choices):
         yield {key: read_value(key, word.strip()) for key, word in zip(values, combination, strict=True)}
@@ -47,4 +52,4 @@ def read_value(key: str, word: str) -> Any:
             return yaml.safe_load(word)
         except yaml.YAMLError:
             raise UsageError(f"Cannot read {key}={word}: the brackets do not close or hold something else.") from None
-    return word
+    return [part.strip() for part in word.split(",")] if key in LISTS else word

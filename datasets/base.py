@@ -206,15 +206,27 @@ class ReIDDataset(ABC):
         """Six sentences per image, one per aspect of `datasets/captions.py`, where the dataset itself has them."""
         return None
 
-    def fingerprint(self, samples: Samples) -> str:
-        """Changes when a file of `samples` is added, removed, renamed or rewritten (sizes and times, not bytes)."""
+    def has_mask(self, path: str) -> bool:
+        """Whether `read_mask` has a file to read."""
+        return self.mask_path(path).exists()
+
+    def fingerprint(self, samples: Samples, kind: Literal["image", "mask"] = "image") -> str:
+        """Changes when a file of `samples` is added, removed, renamed or rewritten (sizes and times, not bytes).
+
+        A missing image raises DataError; a missing mask has a fingerprint like any other.
+        """
         digest = hashlib.sha256(self.name.encode())
         for path in samples.paths:
+            file = self.root / path if kind == "image" else self.mask_path(path)
             try:
-                status = (self.root / path).stat()
+                status = file.stat()
+                digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            except FileNotFoundError as error:
+                if kind == "image":
+                    raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+                digest.update(f"{path}\0missing\n".encode())
             except OSError as error:
-                raise DataError(f"{self.root / path} cannot be read: {error.strerror}.") from None
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+                raise DataError(f"{file} cannot be read: {error.strerror}.") from None
         return digest.hexdigest()
 
 

@@ -41,13 +41,14 @@ def pixel_cache(
     *,
     interpolation: Interpolation = "bilinear",
     kind: Kind = "image",
+    missing_masks: Literal["error", "background"] = "error",
     folder: Path,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> UInt8Array:
     """Read-only memory map of `samples`, [N, height, width, 3] RGB, or [N, height, width] labels for kind "mask".
 
-    Masks are resized to the nearest pixel. Built in `folder` when it is not there yet, by `workers` threads; the bytes
+    Masks are resized to the nearest pixel; an image without one is an error, or all background (`missing_masks`). Built in `folder` when it is not there yet, by `workers` threads; the bytes
     do not depend on their number. The file appears complete or not at all, and of two processes that want it at once
     one builds and the other waits. `progress` is told (images done, images in all).
     Raises DataError naming an image that cannot be decoded, or when the disk is full.
@@ -56,12 +57,14 @@ def pixel_cache(
     if not len(samples):
         return np.zeros(shape, dtype=np.uint8)
     method = interpolation if kind == "image" else "nearest"
-    fingerprint = dataset.fingerprint(samples)
-    key = hashlib.sha256("\0".join([_LAYOUT, fingerprint, kind, method, *map(str, shape)]).encode()).hexdigest()[:16]
+    fingerprint = dataset.fingerprint(samples, kind)
+    parts = [_LAYOUT, fingerprint, kind, method, *map(str, shape)] + [missing_masks] * (kind == "mask")
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     path = folder / f"{dataset.name}-{kind}-{height}x{width}-{method}-{key}.npy"
     if (pixels := _open(path, shape)) is not None:
         return pixels
-    decode = partial(_decode, dataset, height=height, width=width, method=method, kind=kind)
+    read = dataset.read_image if kind == "image" else partial(_read_mask, dataset, missing_masks)
+    decode = partial(_decode, read, height=height, width=width, method=method)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
@@ -88,11 +91,16 @@ def pixel_cache(
     return pixels
 
 
+def _read_mask(dataset: ReIDDataset, missing: str, path: str) -> UInt8Array:
+    if missing == "background" and not dataset.has_mask(path):
+        return np.zeros((1, 1), dtype=np.uint8)
+    return dataset.read_mask(path)
+
+
 def _decode(
-    dataset: ReIDDataset, paths: Sequence[str], *, height: int, width: int, method: str, kind: Kind
+    read: Callable[[str], UInt8Array], paths: Sequence[str], *, height: int, width: int, method: str
 ) -> UInt8Array:
     """The images of one chunk, [n, height, width(, 3)]."""
-    read = dataset.read_image if kind == "image" else dataset.read_mask
     resample = _FILTERS.get(method, Image.Resampling.NEAREST)
     return np.stack([np.asarray(Image.fromarray(read(path)).resize((width, height), resample)) for path in paths])
 

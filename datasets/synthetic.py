@@ -91,13 +91,16 @@ class Scene:
 
 
 @cache
-def _wardrobe(seed: int, wardrobe: int, person: int) -> tuple[int, ...]:
-    """Numbers of the outfits that a person owns, one to four; men own no skirts. One person in ten never changes."""
+def _taste(seed: int, wardrobe: int, person: int) -> tuple[tuple[int, ...], int]:
+    """Numbers of all outfits that a person would wear, and how many of them, the first one to four, they own.
+
+    Men wear no skirts. One person in ten owns a single outfit and never changes.
+    """
     rng = random(seed, Purpose.WARDROBE, person)
     woman = make_person(seed, person).woman
     shop = [k for k in range(wardrobe) if woman or not make_outfit(seed, k).feminine]
     owned = min(len(shop), int(rng.choice([1, 2, 3, 4], p=[0.1, 0.5, 0.3, 0.1])))
-    return tuple(int(k) for k in rng.permutation(shop)[:owned])
+    return tuple(int(k) for k in rng.permutation(shop)), owned
 
 
 @cache
@@ -126,28 +129,38 @@ class Synthetic(ReIDDataset):
     @cached_property
     def rows(self) -> dict[str, list[Row]]:
         """Split → its images in canonical order."""
-        test = range(self.config.people, self.config.people + self.config.test_people)
-        asked = [row for row in self._rows(test) if self._asks(row)]
-        answering = [row for row in self._rows(test) if not self._asks(row)]
-        return {"train": list(self._rows(range(self.config.people))), "query": asked, "gallery": answering}
+        people, test_people = self.config.people, self.config.test_people
+        train = [row for person in range(people) for row in self.rows_of(person)]
+        test = [row for person in range(people, people + test_people) for row in self.rows_of(person)]
+        asked, answering = ([row for row in test if self.asks(row) == asks] for asks in (True, False))
+        return {"train": train, "query": asked, "gallery": answering}
 
     def wardrobe_of(self, person: int) -> tuple[int, ...]:
         """Numbers of the outfits that a person owns, in the order in which names count them."""
-        return _wardrobe(self.config.seed, self.config.wardrobe, person)
+        outfits, owned = _taste(self.config.seed, self.config.wardrobe, person)
+        return outfits[:owned]
+
+    def outfits_for(self, person: int) -> tuple[int, ...]:
+        """Numbers of all outfits that a person would wear; `wardrobe_of` is where they begin."""
+        return _taste(self.config.seed, self.config.wardrobe, person)[0]
 
     def cameras_of(self, person: int, outfit: int) -> tuple[int, ...]:
         """Numbers of the cameras that see a person in their `outfit`-th outfit, ascending."""
         return _cameras(self.config.seed, self.config.cameras, person, outfit)
 
-    def _rows(self, people: range) -> Iterator[Row]:
-        for person in people:
-            for outfit in range(1, len(self.wardrobe_of(person)) + 1):
-                for camera in self.cameras_of(person, outfit):
-                    for walk in range(self.config.tracklets):
-                        for step in range(self.config.frames):
-                            yield Row(person, outfit, camera, walk, step)
+    def rows_of(self, person: int) -> Iterator[Row]:
+        """All images of a person in the outfits that they own."""
+        for outfit in range(1, len(self.wardrobe_of(person)) + 1):
+            for camera in self.cameras_of(person, outfit):
+                yield from self.walks(person, outfit, camera)
 
-    def _asks(self, row: Row) -> bool:
+    def walks(self, person: int, outfit: int, camera: int) -> Iterator[Row]:
+        """The images that one camera takes of a person in one outfit."""
+        for walk in range(self.config.tracklets):
+            for step in range(self.config.frames):
+                yield Row(person, outfit, camera, walk, step)
+
+    def asks(self, row: Row) -> bool:
         """One image of each (person, outfit, camera) is a query: the middle of the first walk."""
         return row.walk == 0 and row.step == self.config.frames // 2
 
@@ -170,22 +183,32 @@ class Synthetic(ReIDDataset):
         )
 
     def read_image(self, path: str) -> UInt8Array:
-        row = self.row(path)
-        scene, rng = self.scene(row), random(self.config.seed, Purpose.FRAME, *row.numbers, row.step)
-        from .world.scene import expose
-
-        image = expose(scene.camera, self._draw(row, scene, rng).image, scene.brightness, rng)
-        return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+        return self.render(self.row(path))[0]
 
     def read_mask(self, path: str) -> UInt8Array:
         row = self.row(path)
-        rng = random(self.config.seed, Purpose.FRAME, *row.numbers, row.step)
-        return self._draw(row, self.scene(row), rng).labels
+        return self._draw(row, self.scene(row), self._chance(row)).labels
+
+    def render(self, row: Row) -> tuple[UInt8Array, UInt8Array]:
+        """The image [H, W, 3], RGB, and the label of each of its pixels [H, W], of the numbering of `masks.Lip`.
+
+        `row` need not be in a split: any person and camera, any of the outfits for that person, any walk and step.
+        """
+        from .world.scene import expose
+
+        scene, rng = self.scene(row), self._chance(row)
+        canvas = self._draw(row, scene, rng)
+        image = expose(scene.camera, canvas.image, scene.brightness, rng)
+        return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8), canvas.labels
+
+    def _chance(self, row: Row) -> np.random.Generator:
+        return random(self.config.seed, Purpose.FRAME, *row.numbers, row.step)
 
     def caption_texts(self, samples: Samples) -> list[tuple[str, ...]]:
-        return [self._sentences(self.row(path)) for path in samples.paths]
+        return [self.sentences(self.row(path)) for path in samples.paths]
 
-    def _sentences(self, row: Row) -> tuple[str, ...]:
+    def sentences(self, row: Row) -> tuple[str, ...]:
+        """What is said about an image, one sentence per aspect of `datasets/captions.py`."""
         scene, rng = self.scene(row), random(self.config.seed, Purpose.WORDS, *row.numbers, row.step)
         return describe(scene.person, scene.outfit, scene.pose, scene.camera, rng)
 
@@ -193,7 +216,10 @@ class Synthetic(ReIDDataset):
         """What all images of a person together say about their body."""
         return summarise(make_person(self.config.seed, person), random(self.config.seed, Purpose.WORDS, person))
 
-    def fingerprint(self, samples: Samples) -> str:
+    def has_mask(self, path: str) -> bool:
+        return True
+
+    def fingerprint(self, samples: Samples, kind: str = "image") -> str:
         """Changes with the configuration, the way of drawing, and the list of images."""
         text = "\n".join(
             (self.name, str(DRAWING_VERSION), self.config.model_dump_json(exclude={"name"}), *samples.paths)
@@ -218,7 +244,7 @@ class Synthetic(ReIDDataset):
             and row.camera in self.cameras_of(row.person, row.outfit)
             and row.walk < config.tracklets
             and row.step < config.frames
-            and split == ("train" if row.person < config.people else "query" if self._asks(row) else "gallery")
+            and split == ("train" if row.person < config.people else "query" if self.asks(row) else "gallery")
         )
 
     def scene(self, row: Row) -> Scene:
@@ -234,7 +260,7 @@ class Synthetic(ReIDDataset):
         place, speed = rng.uniform(0.1, 0.9), 0.012 * float(np.sin(yaw))
         return Scene(
             make_person(seed, row.person),
-            make_outfit(seed, self.wardrobe_of(row.person)[row.outfit - 1]),
+            make_outfit(seed, self.outfits_for(row.person)[row.outfit - 1]),
             Pose(float(phase + pace * row.step), float(yaw), walking, phone),
             camera,
             brightness=float(rng.uniform(0.88, 1.12)),

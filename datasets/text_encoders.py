@@ -1,7 +1,7 @@
 """Sentences to feature vectors: hashed words, which need no weights, and DIFFER's frozen EVA02-CLIP text towers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from .errors import DataError, UsageError
 
 FloatArray = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+"""Called with (texts encoded, texts in all)."""
 
 OPEN_CLIP_NAMES = {
     "EVA02-CLIP-B-16": "EVA02-B-16",
@@ -23,12 +25,19 @@ _HASH_BUCKETS = 4096
 _TEXTS_PER_FORWARD = 128
 
 
-def encode_texts(text_model: str, texts: Sequence[str], weights_file: Path | None = None) -> FloatArray:
+def encode_texts(
+    text_model: str,
+    texts: Sequence[str],
+    weights_file: Path | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> FloatArray:
     """[n, D] features of `texts`.
 
     hashing-D: hashed words and word pairs through a fixed Gaussian projection, of length 1 (0 for a text without
     words); the same on every machine. DIFFER's names: the text tower of an EVA02-CLIP, read from `weights_file`
-    (open_clip's safetensors or .pt of the whole model or of the text tower alone), not normalised.
+    (open_clip's safetensors or .pt of the whole model or of the text tower alone) and run on `device` (cpu or cuda) in
+    batches, not normalised; words beyond its 77 tokens do not count. `progress` hears of each batch.
     Raises UsageError for an unknown name, DataError for a missing or unfit file.
     """
     if width := hashing_width(text_model):
@@ -42,7 +51,7 @@ def encode_texts(text_model: str, texts: Sequence[str], weights_file: Path | Non
             f"The text model {text_model} needs a local weight file, and {given}: "
             f"fetch open_clip's weights of {OPEN_CLIP_NAMES[text_model]} once and name the file."
         )
-    return _encode_open_clip(OPEN_CLIP_NAMES[text_model], texts, weights_file)
+    return _encode_open_clip(OPEN_CLIP_NAMES[text_model], texts, weights_file, device, progress)
 
 
 def hashing_width(text_model: str) -> int | None:
@@ -64,7 +73,9 @@ def _encode_hashing(texts: Sequence[str], width: int) -> FloatArray:
     return (features / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-def _encode_open_clip(name: str, texts: Sequence[str], weights_file: Path) -> FloatArray:
+def _encode_open_clip(
+    name: str, texts: Sequence[str], weights_file: Path, device: str, progress: Progress | None
+) -> FloatArray:
     import open_clip
     import torch
     from open_clip.factory import load_state_dict
@@ -81,6 +92,12 @@ def _encode_open_clip(name: str, texts: Sequence[str], weights_file: Path) -> Fl
     except Exception as error:  # whatever a file of unknown origin makes its reader raise
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{weights_file} does not hold open_clip's weights of {name} ({reason}).") from None
-    batches = open_clip.get_tokenizer(name)([*texts, ""]).split(_TEXTS_PER_FORWARD)  # "": it takes no empty list
+    tokens = open_clip.get_tokenizer(name)([*texts, ""])  # "": it takes no empty list
+    features = []
     with torch.inference_mode():
-        return torch.cat([tower(batch) for batch in batches])[:-1].float().numpy()
+        tower.to(device)
+        for batch in tokens.split(_TEXTS_PER_FORWARD):
+            features.append(tower(batch.to(device)).float().cpu())
+            if progress is not None:
+                progress(min(len(features) * _TEXTS_PER_FORWARD, len(texts)), len(texts))
+    return torch.cat(features)[:-1].numpy()

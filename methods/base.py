@@ -24,6 +24,8 @@ class Facts:
     """Size of the input images in pixels."""
     text_width: int = 0
     """Length of a caption feature; 0 where the method needs no captions."""
+    label_set: str = "lip"
+    """What the labels of parsing masks mean, one of `datasets.masks.LABEL_SETS`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Batch:
     caption_summary: Tensor | None = None
     """[B, D] text feature of the identity's summary; None where the caption files hold none."""
     mask: Tensor | None = None
-    """[B, H, W] uint8 LIP label of every pixel, moved and flipped together with the image; None unless needed."""
+    """[B, H, W] uint8 label of every pixel, moved and flipped together with the image; None unless needed. The labels
+    are those of `Facts.label_set`."""
 
 
 class Weights(Strict):

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -61,6 +61,9 @@ class Reporter:
             f"{event['images_per_step']} images a step, selection {marked(event['rule'])}, {event['device']}"
             + (f" × {event['processes']}" if event["processes"] > 1 else "")
         )
+
+    def on_warning(self, event: Mapping[str, Any]) -> None:
+        self.console.print(f"warning: {event['message']}", markup=False)
 
     def on_already_done(self, event: Mapping[str, Any]) -> None:
         self.say(f"{event['run']} is finished; nothing to do.")
@@ -131,19 +134,42 @@ class Reporter:
         for column in ("epoch", "mAP", "R1", "R5", "R10", "mINP", "queries"):
             table.add_column(column, justify="right")
         for row in sorted(rows, key=lambda row: row["selection"] == headline):
-            scores = [percent(row[name]) for name in ("mAP", "R1", "R5", "R10", "mINP")]
-            style = "bold" if row["selection"] == headline else ""
             table.add_row(
                 row["protocol"],
                 marked(row["selection"]),
                 str(row["epoch"]),
-                *scores,
+                *[percent(row[name]) for name in ("mAP", "R1", "R5", "R10", "mINP")],
                 str(row["queries"]),
-                style=style,
+                style="bold" if row["selection"] == headline else "",
             )
         self.console.print(table)
         for line in gains(rows, headline):
             self.console.print(line, markup=False)
+
+    def evaluation_table(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """One row per protocol and change of the options; differences, in points, are to the first row."""
+        changed = any(row["options"] for row in rows)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in ("protocol", *["options"] * changed):
+            table.add_column(column)
+        for column in ("mAP", "Δ", "R1", "Δ", "R5", "R10", "mINP", "queries"):
+            table.add_column(column, justify="right")
+        for number, row in enumerate(rows):
+            cells = {name: percent(row[name]) for name in ("mAP", "R1", "R5", "R10", "mINP")}
+            moved = [_difference(row[name], rows[0][name]) if number else "" for name in ("mAP", "R1")]
+            table.add_row(
+                row["protocol"],
+                *[row["options"]] * changed,
+                *[cells["mAP"], moved[0], cells["R1"], moved[1], cells["R5"], cells["R10"], cells["mINP"]],
+                str(row["queries"]),
+                style="" if number else "bold",
+            )
+        self.console.print(table)
+
+
+def _difference(score: float, other: float) -> str:
+    """In points, with its sign; «–» where one of the scores is missing."""
+    return "–" if score != score or other != other else f"{100 * (score - other):+.1f}"
 
 
 def _validation_text(event: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from methods import METHODS
 
 if TYPE_CHECKING:
     from benchmarks.records import RunFolder
+    from datasets.base import Protocol
 
 WIDTH = 118
 
@@ -34,15 +35,28 @@ def list_datasets(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def list_protocols(values: Mapping[str, str]) -> Iterator[str]:
-    """The protocols of `dataset`, or of every dataset."""
+    """The protocols of `dataset`, or of every dataset. A star: only computed when asked for."""
     names = [values["dataset.name"]] if "dataset.name" in values else list(DATASETS.entries)
     for name in names:
+        yield name
         for protocol in DATASETS.get(name)(Path()).protocols():
-            ignored = ", ".join(str(flag.name).lower().replace("_", " ") for flag in protocol.ignore) or "nothing"
-            pair = f"{protocol.query} × {protocol.gallery}"
-            yield f"{name:<14} {protocol.name:<18} {pair:<18} of the query's person it ignores: {ignored}"
+            star = "" if protocol.reported else "*"
+            yield f"  {protocol.name + star:<28} {_in_words(protocol)}"
             if protocol.source:
-                yield f"{'':<14} {protocol.source}"
+                yield f"  {'':<28} {protocol.source}"
+    yield "* older or rarer: computed with evaluate.protocols=NAME, or protocols=all"
+
+
+def _in_words(protocol: "Protocol") -> str:
+    ignored = " or ".join(str(flag.name).lower().replace("_", " ") for flag in protocol.ignore) or "nothing"
+    parts = [f"{protocol.query} × {protocol.gallery}", f"of the query's person it ignores: {ignored}"]
+    if protocol.pool:
+        parts.append(f"tracklets, as {protocol.pool.replace('-', ' ')}")
+    if protocol.draws:
+        parts.append(f"one gallery image a person, {protocol.draws} draws")
+    if protocol.area != "steps":
+        parts.append(f"average precision by {protocol.area}")
+    return "; ".join(parts)
 
 
 def list_runs(values: Mapping[str, str]) -> Iterator[str]:

@@ -1,17 +1,15 @@
 """LTCC's lists agree with the official codes, wherever the folder lies; a folder that is not LTCC's is refused."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from datasets import DATASETS
-from datasets.base import Counts, Ignore
-from datasets.checks import check, count
+from datasets.base import Ignore
 from datasets.errors import DataError, UsageError
 from datasets.ltcc import LTCC
+from tests.trees import build_tree, dense, golden_rows
 
 PEERS = ("CAL", "AIM", "CSSC", "MADE", "DIFFER", "GEFF")
 SPLITS = ("train", "query", "gallery")
@@ -19,25 +17,13 @@ SPLITS = ("train", "query", "gallery")
 
 @pytest.fixture(scope="session")
 def golden_lists(golden: Path) -> dict[str, dict]:
-    return {peer: json.loads((golden / "datasets" / f"{peer}__ltcc.json").read_text()) for peer in PEERS}
-
-
-def build_tree(root: Path, paths: list[str]) -> Path:
-    """The generated tree of the golden lists: small images under `root`/LTCC_ReID."""
-    for number, path in enumerate(paths):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 16), (number % 256, 80, 120)).save(root / path, format="png")
-    return root
+    return {peer: golden_rows(golden, f"{peer}__ltcc") for peer in PEERS}
 
 
 @pytest.fixture
 def tree(tmp_path: Path, golden_lists) -> Path:
     lists = golden_lists["CAL"]
     return build_tree(tmp_path / "data", [row[0] for split in SPLITS for row in lists[split]])
-
-
-def dense(values) -> list[int]:
-    return np.unique(values, return_inverse=True)[1].tolist()
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -60,7 +46,7 @@ def test_sicl_s_lists_are_those_of_the_changers(tree, golden):
     """SiCL drops who never changes clothes, from query and gallery: an easier protocol, under a name of its own."""
     (tree / "LTCC_ReID/info").mkdir()
     (tree / "LTCC_ReID/info/cloth-change_id_test.txt").write_text("1\n148\n")
-    lists = json.loads((golden / "datasets" / "SiCL__ltcc.json").read_text())
+    lists = golden_rows(golden, "SiCL__ltcc")
     for split in ("query", "gallery"):
         samples = LTCC(tree).split(f"{split}-changers")
         outfits = samples.clothes - 100 * samples.person  # SiCL's clothes count within a person
@@ -160,32 +146,3 @@ def test_registered_with_the_cloth_changing_protocol_first():
         ("standard", Ignore.SAME_CAMERA),
         ("same-clothes", Ignore.SAME_CAMERA | Ignore.OTHER_CLOTHES),
     ]
-
-
-def test_check_finds_wrong_counts_broken_images_and_shared_people(tree):
-    """`run.py check`: each defect is one sentence; the untouched tree differs from the published counts only."""
-    dataset = LTCC(tree)
-    messages = [finding.message for finding in check(dataset)]
-    assert "train has 36 images, but its authors publish 9576." in messages
-    assert all("authors publish" in message for message in messages)
-    assert count(dataset.split("train")) == Counts(persons=3, images=36, clothes=6)
-
-    gallery = tree / "LTCC_ReID/test"
-    cut, empty = sorted(gallery.iterdir())[:2]
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 8, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(cut)
-    cut.write_bytes(cut.read_bytes()[:200])
-    empty.write_bytes(b"")
-    (gallery / "000_1_c1_000001.png").write_bytes(cut.read_bytes())
-    errors = [finding.message for finding in check(dataset) if finding.level == "error"]
-    assert [f"{empty} is not a readable image" in error for error in errors] == [True, False]
-    assert errors[1] == "1 people are in both train and gallery, first 0."
-    deep = [finding.message for finding in check(dataset, deep=True) if finding.level == "error"]
-    assert sum(str(cut) in message for message in deep) == 1
-
-
-def test_check_goes_on_after_a_missing_split(tree):
-    (tree / "LTCC_ReID/query").rename(tree / "elsewhere")
-    messages = [finding.message for finding in check(LTCC(tree))]
-    assert sum("query does not exist" in message for message in messages) == 1
-    assert "gallery has 30 images, but its authors publish 7050." in messages

@@ -44,6 +44,33 @@ def test_every_held_out_query_can_be_answered_under_the_headline_protocol() -> N
     assert good.any(axis=1).all()
 
 
+def test_where_tracklets_are_compared_whole_tracklets_ask() -> None:
+    """In CCVID every walk has a camera number of its own: one walk of each outfit asks, the others answer."""
+    pooled = Protocol("cloth-changing", "query", "gallery", Ignore.SAME_CAMERA | Ignore.SAME_CLOTHES, pool="clips")
+    rows = [(person, walk, person * 10 + walk % 2) for person in range(30) for walk in range(4) for _ in range(3)]
+    person, walk, clothes = np.array(rows).T
+    samples = Samples(tuple(map(str, range(len(rows)))), person, walk, clothes, tracklet=person * 10 + walk)
+    holdout = hold_out(samples, pooled, SelectConfig(holdout=0.2))
+    assert holdout is not None
+    assert samples.tracklet is not None
+    asking, answering = set(samples.tracklet[holdout.query]), set(samples.tracklet[holdout.gallery])
+    assert not asking & answering, "no walk is torn apart"
+    assert len(asking) == 6 * 2
+    assert len(answering) == 6 * 2
+    assert len(holdout.query) == 6 * 2 * 3
+
+
+def test_one_image_is_no_match_of_itself() -> None:
+    """Where nothing is ignored (Celeb-reID), who has a single image cannot be asked for."""
+    unfiltered = Protocol("standard", "query", "gallery", Ignore.NOTHING)
+    person = np.r_[np.arange(20), np.arange(10, 20)]
+    none = np.full(len(person), -1)
+    samples = Samples(tuple(map(str, range(30))), person, none, none)
+    holdout = hold_out(samples, unfiltered, SelectConfig(holdout=0.4))
+    assert holdout is not None
+    assert set(holdout.persons) <= set(range(10, 20))
+
+
 def test_the_choice_of_identities_depends_on_its_own_seed_only() -> None:
     one, two = (hold_out(world(60), CLOTH_CHANGING, SelectConfig(seed=seed)) for seed in (0, 1))
     assert one is not None

@@ -1,0 +1,54 @@
+"""The splits that protocols name, and which images of the dataset's own splits they are made of."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from datasets.base import IntArray, ReIDDataset, Samples
+
+
+@dataclass
+class Splits:
+    """Labels of a dataset's splits, each read when it is first asked for."""
+
+    dataset: ReIDDataset
+    _samples: dict[str, Samples] = field(init=False, default_factory=dict)
+    _selected: dict[str, tuple[str, IntArray]] = field(init=False, default_factory=dict)
+
+    def samples(self, name: str) -> Samples:
+        """Of the dataset's own splits, of those that its protocols make of them, and of selected ones."""
+        if name not in self._samples:
+            if name in self._selected:
+                own, rows = self._selected[name]
+                self._samples[name] = self.samples(own).take(rows)
+            else:
+                self._samples[name] = self.dataset.split(name)
+        return self._samples[name]
+
+    def select(self, name: str, own: str, rows: IntArray) -> None:
+        """Add a split `name`: these rows of one of the dataset's own."""
+        self._selected[name] = (own, rows)
+
+    def parts(self, name: str) -> dict[str, tuple[IntArray, IntArray]]:
+        """One of the dataset's own splits → (places in the split `name`, rows of that own split)."""
+        everything = np.arange(len(self.samples(name)))
+        if name in self._selected:
+            own, rows = self._selected[name]
+            return {own: (everything, rows)}
+        if name in self.dataset.splits:
+            return {name: (everything, everything)}
+        owner, row = np.array([self._origin[path] for path in self.samples(name).paths], dtype=np.int64).T
+        return {
+            self.dataset.splits[own]: (np.flatnonzero(owner == own), row[owner == own])
+            for own in np.unique(owner).tolist()
+        }
+
+    @cached_property
+    def _origin(self) -> dict[str, tuple[int, int]]:
+        """Path → (number of the split it belongs to, row there)."""
+        return {
+            path: (number, row)
+            for number, own in enumerate(self.dataset.splits)
+            for row, path in enumerate(self.samples(own).paths)
+        }
