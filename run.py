@@ -84,7 +84,7 @@ every training image under six aspects and sums up each person. The same command
   timeout=60              seconds that a request may take            retries=5       repetitions of a question
   backoff=1               seconds of the first pause, doubling       max_tokens=1024 longest answer, or none
   api_key_env=VARIABLE    environment variable that holds the key
-  missing=error|drop      images without a usable answer: write no files yet, or leave them out
+  missing=error|drop      images that get no usable answer or are refused: no files yet, or files without them
   split=train             which images; methods read the text of train
   caption_folder=DIR      where the files go; captions/ beside the dataset when not given
 

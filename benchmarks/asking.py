@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from datasets.chat_endpoint import ChatEndpoint, EndpointError, Parts, UnansweredError
+from datasets.chat_endpoint import ChatEndpoint, EndpointError, Parts, RefusedError, UnansweredError
 
 from .interruption import Interruption, StoppedError
 
@@ -37,6 +37,8 @@ class Listeners:
     """With the question's key."""
     failed: Callable[[str, str], None]
     """With the question's key and the reason: no usable answer after all retries."""
+    drop_refused: bool = False
+    """Whether a question that the endpoint refuses is one that failed, and not the end of the work."""
 
 
 async def ask_all(
@@ -58,8 +60,10 @@ async def ask_all(
             parts = await asyncio.to_thread(question.parts)
             try:
                 answer = await endpoint.ask(model, parts, question.read)
-            except UnansweredError as error:
-                listen.failed(question.key, str(error))
+            except (UnansweredError, RefusedError) as error:
+                if isinstance(error, RefusedError) and not listen.drop_refused:
+                    raise EndpointError(f"{question.key}: {error} missing=drop goes on without it.") from None
+                listen.failed(question.key, str(error).rstrip("."))
                 failures_in_a_row += 1
                 if failures_in_a_row == HOPELESS:
                     raise EndpointError(

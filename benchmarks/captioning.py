@@ -54,7 +54,8 @@ class CaptionOptions(EndpointConfig):
     limit: int | None = Field(default=None, ge=1)
     """A trial: describe only the first so many images, show some, and write no files but the journal."""
     missing: Literal["error", "drop"] = "error"
-    """What to do about images without a usable answer: write no files yet, or write them without these images."""
+    """What to do about images without a usable answer: write no files yet, or write them without these images. An image
+    that the endpoint refuses ends the work, or is left out."""
 
 
 @dataclass
@@ -98,7 +99,8 @@ class _Captioning:
         left = [question for question in questions if question.key not in answers]
         if left:
             self.note(_plan(what, len(left), total, model, self.options.per_minute))
-            await ask_all(self.endpoint, model, left, Listeners(answered, failed), self.interruption)
+            listeners = Listeners(answered, failed, drop_refused=self.options.missing == "drop")
+            await ask_all(self.endpoint, model, left, listeners, self.interruption)
         return {key: answers[key] for key in versions if key in answers}, reasons
 
     async def describe(self) -> tuple[dict[str, Answer], dict[str, str]]:
@@ -184,7 +186,12 @@ def caption_dataset(name: str, values: Mapping[str, Any], listen: Listener) -> l
         work = _Captioning(options, place.dataset, samples, endpoint, journal, listen, interruption)
         if not endpoint.local:
             terms = place.dataset.terms or "none are known here, so ask its authors."
-            work.note(f"The images are sent to {endpoint.address}. Terms of {place.dataset.title}: {terms}")
+            listen(
+                {
+                    "event": "warning",
+                    "message": f"images are sent to {endpoint.address}. Terms of {place.dataset.title}: {terms}",
+                }
+            )
         with interruption.listening(), interruption.deferred():
             return asyncio.run(work.run())
 

@@ -2,19 +2,17 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets.base import IntArray, Protocol, ReIDDataset, Samples
+from datasets.base import IntArray, Protocol, Samples
 from datasets.checks import Finding, every_protocol, examine, read_splits
 from datasets.errors import DataError
 
-from .data import open_dataset
+from .data import caption_folder, open_dataset
 from .protocols import LabelRows, ignored
 from .resolve import resolve_dataset
-from .spec import Session
 
 FEWEST_ASKABLE = 0.5
 """Share of queries with a valid match under which a protocol is worth a warning."""
@@ -33,19 +31,13 @@ def check_dataset(name: str, values: Mapping[str, Any], *, deep: bool) -> Iterat
     splits, findings = read_splits(dataset)
     yield from ((finding.level, finding.message) for finding in findings)
     for finding in examine(
-        dataset, splits, caption_folder=_caption_folder(dataset, session), deep=deep, workers=workers
+        dataset, splits, caption_folder=caption_folder(dataset, session), deep=deep, workers=workers
     ):
         yield finding.level, finding.message
     for protocol in every_protocol(dataset):
         if protocol.query in splits and protocol.gallery in splits:
             finding = check_protocol(protocol, splits[protocol.query], splits[protocol.gallery])
             yield finding.level, finding.message
-
-
-def _caption_folder(dataset: ReIDDataset, session: Session) -> Path | None:
-    if session.caption_folder is not None or not dataset.folder:
-        return session.caption_folder
-    return dataset.beside / "captions" / dataset.folder
 
 
 def check_protocol(protocol: Protocol, query: Samples, gallery: Samples) -> Finding:

@@ -37,6 +37,13 @@ def open_dataset(config: DatasetConfig, session: Session) -> ReIDDataset:
     return kind(session.data or Path(), config, session.mask_folder)
 
 
+def caption_folder(dataset: ReIDDataset, session: Session) -> Path | None:
+    """Where DIFFER's caption files of this dataset lie; None where it needs no files."""
+    if session.caption_folder is not None or not dataset.folder:
+        return session.caption_folder
+    return dataset.beside / "captions" / dataset.folder
+
+
 @dataclass
 class ExperimentData:
     """Everything that an experiment reads, each part when it is first asked for."""
@@ -136,7 +143,9 @@ class ExperimentData:
         rows: IntArray = np.arange(len(split)) if self.holdout is None else self.holdout.training
         captions = None
         if "caption" in self.inputs:
-            captions = caption_features(self.dataset, split.take(rows), self.spec.captions, self.caption_folder())
+            captions = caption_features(
+                self.dataset, split.take(rows), self.spec.captions, caption_folder(self.dataset, self.session)
+            )
             rows = rows[captions.rows]
         samples = split.take(rows)
         cut = None
@@ -149,19 +158,15 @@ class ExperimentData:
         """What the method needs besides images and labels."""
         return METHODS.get(self.spec.method.name).inputs(self.spec.method)
 
-    def caption_folder(self) -> Path | None:
-        """Where DIFFER's caption files of this dataset lie."""
-        if self.session.caption_folder is not None or not self.dataset.folder:
-            return self.session.caption_folder
-        return self.dataset.beside / "captions" / self.dataset.folder
-
     def facts(self) -> dict[str, Any]:
         """What data.json says: counts and fingerprint of each split that is used, and who is held out."""
         protocols = [*self.protocols, self.dataset.validation()]
         splits = dict.fromkeys(["train", *(name for p in protocols for name in (p.query, p.gallery))])
         expected = self.dataset.expected()
         differences = {
-            name: compare_counts(name, count(self.samples(name)), expected[name]) for name in splits if name in expected
+            name: compare_counts(self.dataset, name, count(self.samples(name)), expected[name])
+            for name in splits
+            if name in expected
         }
         return {
             "dataset": self.dataset.name,

@@ -74,4 +74,4 @@ def _compare_with_images(
         (len(alone), len(np.unique(samples.person)), "people have no summary"),
     ):
         if number:
-            listen({"event": "note", "message": f"{number} of {total} {what}."})
+            listen({"event": "warning", "message": f"{number} of {total} {what}."})

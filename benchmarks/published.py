@@ -1,11 +1,11 @@
-"""What the papers report, from `suites/published.yaml`: each number with its source, and unknown where it isn't known."""
+"""What the papers report, from `suites/published.yaml`: each number with its source, or «unknown»."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from datasets.config import Strict
 from datasets.errors import DataError
@@ -52,9 +52,9 @@ class Provenance(Strict):
     """Which epoch the numbers are of, as in `select.rule`."""
     source: Text
     """Paper or text, and the table in it."""
-    certainty: Literal["paper", "secondary", "memory"]
-    """paper: read in the authors' own paper or repository; secondary: in someone else's text; memory: known by heart and
-    not looked up again, which a table should show in grey."""
+    certainty: Literal["paper", "secondary", "memory", "unknown"]
+    """paper: read in the authors' own paper or repository; secondary: in someone else's text; memory: known by heart
+    and not looked up again, which a table should show in grey; unknown: no number is."""
 
 
 class Published(Provenance, Result):
@@ -70,6 +70,13 @@ class Source(Provenance):
     """An entry of the file: results of one method that come from one place."""
 
     results: Annotated[tuple[Result, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _certain_of_something(self) -> Self:
+        known = any(value is not None for result in self.results for value in (result.R1, result.R5, result.mAP))
+        if known == (self.certainty == UNKNOWN):
+            raise ValueError("certainty is unknown exactly where all numbers are")
+        return self
 
 
 def load_published(path: Path = FILE) -> tuple[Published, ...]:

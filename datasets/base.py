@@ -134,6 +134,8 @@ class ReIDDataset(ABC):
     """The disjoint parts that the authors hand out; `split` may know others, made of these, that protocols name."""
     statistics: ClassVar[dict[str, Counts]] = {}
     """Split → what the authors publish about it."""
+    statistics_verified: ClassVar[bool] = True
+    """False: they are quoted from memory, so that a difference may be ours."""
     one_numbering: ClassVar[bool] = True
     """False: train and test number their people separately, so that equal numbers are different people."""
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig

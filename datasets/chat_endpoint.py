@@ -11,7 +11,6 @@ import asyncio
 import base64
 import datetime
 import email.utils
-import errno
 import io
 import os
 import random
@@ -32,6 +31,8 @@ Parts = list[dict[str, Any]]
 
 PASSING = frozenset({408, 425, 429})
 """States below 500 after which the same request may succeed."""
+FAULTY = frozenset({400, 413, 422})
+"""States that may be about the content of this one request."""
 CONNECT_SECONDS = 10.0
 LONGEST_BACKOFF = 60.0
 LONGEST_HOLD = 600.0
@@ -63,6 +64,10 @@ class EndpointConfig(Strict):
 
 class EndpointError(DataError):
     """The endpoint cannot be reached or does not let us in: nothing more can be asked."""
+
+
+class RefusedError(EndpointError):
+    """The endpoint finds fault with one request (400, 413, 422): with its image, or with every request like it."""
 
 
 class UnusableAnswerError(Exception):
@@ -144,7 +149,8 @@ class ChatEndpoint:
     async def ask(self, model: str, question: Parts, read: Callable[[str], T]) -> T:
         """What `read` makes of the model's answer. `read` raises UnusableAnswerError where it can make nothing of it.
 
-        Raises UnansweredError when all attempts are used up, EndpointError where it is no use to go on asking.
+        Raises UnansweredError when all attempts are used up, RefusedError where the endpoint finds fault with this
+        question, and another EndpointError where it is no use to go on asking.
         """
         parts, reason, mend = question, "", ""
         for attempt in range(self.config.retries + 1):
@@ -201,7 +207,8 @@ class ChatEndpoint:
             return
         message = self._message(response)
         if response.status_code not in PASSING and response.status_code < 500:
-            raise EndpointError(f"{self.address} answered {state}: {message}{_mend(response.status_code)}")
+            kind = RefusedError if response.status_code in FAULTY else EndpointError
+            raise kind(f"{self.address} answered {state}: {message}{_mend(response.status_code)}")
         reason = f"the server answered {state} ({message})"
         wait = _retry_after(response)
         if wait is not None and wait > LONGEST_HOLD:
@@ -287,7 +294,8 @@ def _said(error: BaseException) -> str:
     """The first cause: httpx and what lies below it wrap the operating system's words."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
-    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno in errno.errorcode else str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number) if number is not None and number > 0 else str(error)
     return " ".join(reason.split()) or type(error).__name__
 
 
@@ -296,7 +304,7 @@ def _mend(state: int) -> str:
         return "; name the variable that holds a valid key with api_key_env=VARIABLE."
     if state == 404:
         return "; endpoint= should end at the version, as in http://127.0.0.1:8000/v1, and model= name a served model."
-    return "; what is answered so far is kept."
+    return "."
 
 
 def _retry_after(response: httpx.Response) -> float | None:

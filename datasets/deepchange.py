@@ -58,6 +58,7 @@ class DeepChange(ReIDDataset):
     )
     folder = "DeepChangeDataset"
     splits = tuple(FOLDERS)
+    statistics_verified = False
     statistics = {
         "train": Counts(persons=450, images=75083),
         "val_query": Counts(persons=150, images=4976),

@@ -159,9 +159,6 @@ LABEL_SETS: dict[LabelSetName, LabelSet] = {
 }
 assert set(LABEL_SETS) == set(get_args(LabelSetName))  # noqa: S101 - a choice on the command line must be in the table
 
-CLOTHING = LABEL_SETS["lip"].clothing
-"""Of LIP, in which the synthetic world draws."""
-
 
 def clothing_table(label_set: LabelSetName, *, body: bool = False) -> BoolArray:
     """[256] whether a label is clothing (`body`: or an arm or leg): `table[mask]` is [H, W]. Unknown labels are not."""

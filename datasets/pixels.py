@@ -48,9 +48,10 @@ def pixel_cache(
 ) -> UInt8Array:
     """Read-only memory map of `samples`, [N, height, width, 3] RGB, or [N, height, width] labels for kind "mask".
 
-    Masks are resized to the nearest pixel; an image without one is an error, or all background (`missing_masks`). Built in `folder` when it is not there yet, by `workers` threads; the bytes
-    do not depend on their number. The file appears complete or not at all, and of two processes that want it at once
-    one builds and the other waits. `progress` is told (images done, images in all).
+    Masks are resized to the nearest pixel; an image without one is an error, or all background (`missing_masks`).
+    Built in `folder` when it is not there yet, by `workers` threads; the bytes do not depend on their number. The file
+    appears complete or not at all, and of two processes that want it at once one builds and the other waits.
+    `progress` is told (images done, images in all).
     Raises DataError naming an image that cannot be decoded, or when the disk is full.
     """
     shape = (len(samples), height, width) + ((3,) if kind == "image" else ())

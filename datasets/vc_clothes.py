@@ -39,6 +39,7 @@ class VCClothes(ReIDDataset):
     terms = "Rendered images, no real people. Its terms are not at hand here; so: research only, no copies to others."
     folder = "VC-Clothes"
     splits = ("train", "query", "gallery")
+    statistics_verified = False
     statistics = {  # written without the paper at hand; they add up to its 512 people and 19,060 images
         "train": Counts(persons=256, images=9449),
         "query": Counts(persons=256, images=1020),

@@ -47,8 +47,9 @@ def encode(features: Tensor, *, neighbours: int, half: int, average: int, scaled
     vectors = sparse.csr_array((weights, sets.indices, sets.indptr), shape=sets.shape)
     vectors.data /= np.repeat(vectors.sum(axis=1), np.diff(vectors.indptr))
     if average > 1:
-        mean = _rows_to_columns(index[:, :average])
-        vectors = mean.multiply(np.float32(1 / mean.indptr[1])) @ vectors
+        nearby = index[:, :average]
+        vectors = sparse.csr_array(_rows_to_columns(nearby).astype(np.float32) @ vectors)  # the type of V stays fp32
+        vectors.data /= nearby.shape[1]
     return Encoding(vectors, farthest)
 
 

@@ -311,7 +311,9 @@ def test_a_mask_of_another_size_is_found(masked):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "I;16", "1"])
-def test_a_mask_that_is_not_a_label_per_pixel_is_found(masked, mode):
+def test_a_mask_that_is_not_a_label_per_pixel_is_found(masked, mode, monkeypatch):
+    """By its header: most masks are not decoded."""
+    monkeypatch.setattr("datasets.checks.masks.DECODED", 1)
     mask = masked.mask_path(masked.split("query").paths[4])
     Image.new(mode, (8, 16)).save(mask)
     (error,) = said(masked)
@@ -346,7 +348,14 @@ def test_captions_of_all_training_images_are_counted(walks, tmp_path):
     lines = everything(walks, tmp_path / "captions")
     assert "ok: captions: model 12 of 12 images of train, 6 × 4 numbers each" in lines
     assert "ok: identity summaries: 3 of 3 people of train" in lines
-    assert any(line.startswith("ok: captions: none") for line in everything(walks, tmp_path / "nowhere"))
+
+
+def test_without_caption_files_there_is_nothing_to_find_unless_their_folder_was_named(walks, tmp_path):
+    assert "ok: captions: none" in everything(walks)
+    usual = tmp_path / "captions/Walks"
+    assert f"ok: captions: none, {usual}/*/train.npz is not there" in everything(walks, usual)
+    (error,) = [line for line in everything(walks, tmp_path / "nowhere") if line.startswith("error")]
+    assert error.endswith("nowhere/*/train.npz is not there: name the right folder with caption_folder=DIR")
 
 
 def test_missing_captions_are_errors_and_missing_summaries_warnings(walks, tmp_path):

@@ -195,6 +195,7 @@ def test_encodings_without_scale_equal_dense_matrices(
     ).vectors
     expected = dense_vectors(squared_distances(features), (neighbours, half, average), SINGLE)
     np.testing.assert_allclose(vectors.toarray(), expected, atol=1e-6)
+    assert (vectors.data.dtype, vectors.indices.dtype) == (np.float32, np.int32), "half of what scipy falls back to"
     found = jaccard(vectors, vectors.tocsc())
     np.testing.assert_allclose(found, dense_jaccard(expected), atol=2e-6)
     np.testing.assert_allclose(found, found.T, atol=1e-6)

@@ -9,9 +9,9 @@ from .captions import check_captions
 from .findings import Finding
 from .images import check_images, read_images
 from .masks import check_masks
-from .splits import check_labels, compare_counts, count, every_protocol, is_synthesized, read_splits
+from .splits import check_labels, compare_counts, count, every_protocol, read_splits
 
-__all__ = ["Finding", "check", "compare_counts", "count", "every_protocol", "examine", "is_synthesized", "read_splits"]
+__all__ = ["Finding", "check", "compare_counts", "count", "every_protocol", "examine", "read_splits"]
 
 
 def check(dataset: ReIDDataset, *, deep: bool = False) -> list[Finding]:

@@ -13,13 +13,16 @@ from .findings import Finding
 
 
 def check_captions(dataset: ReIDDataset, train: Samples, folder: Path | None) -> Iterator[Finding]:
-    """Coverage of the files of each text model in `folder`, read as training reads them; no folder is fine."""
+    """Coverage of the files of each text model in `folder`, read as training reads them. None is fine unless named."""
     if dataset.caption_texts(train.take([0])) is not None:
         yield Finding("ok", f"captions: {dataset.name} describes its images itself")
         return
     stored = [] if folder is None else sorted(path.parent.name for path in folder.glob(f"*/{FEATURES}"))
     if folder is None or not stored:
-        yield Finding("ok", f"captions: none, {folder}/*/{FEATURES} is not there")
+        usual = folder in (None, dataset.beside / "captions" / dataset.folder)
+        mend = "" if usual else ": name the right folder with caption_folder=DIR"
+        where = "" if folder is None else f", {folder}/*/{FEATURES} is not there"
+        yield Finding("ok" if usual else "error", f"captions: none{where}{mend}")
         return
     for text_model in stored:
         config, file = CaptionConfig(text_model=text_model, missing="drop"), folder / text_model / FEATURES
