@@ -49,7 +49,9 @@ first protocol under each option changed alone. The result is written under the 
 and leaves the run's own scores alone. Needs no training data; docs/evaluation.md says how to write FILE.npz."""
 
 LIST_HELP = """\
-usage: python run.py list methods|datasets|protocols|runs [dataset=NAME] [runs=DIR]"""
+usage: python run.py list methods|datasets|protocols|published|runs [dataset=NAME] [method=NAME] [runs=DIR]
+
+published: what papers report under our protocols, each number with its source and how sure it is."""
 
 SHOW_HELP = """\
 usage: python run.py show method=NAME [dataset=NAME]    |    show dataset=NAME    |    show run=ID
@@ -239,7 +241,7 @@ def list_(words: Sequence[str]) -> int:
     what = words[0] if words else ""
     if what not in LISTINGS:
         raise UsageError(f"list what?{did_you_mean(what, LISTINGS)} Choose one of {', '.join(LISTINGS)}.")
-    return _print(LISTINGS[what](_only(parse_words(words[1:]), {"dataset.name", "runs"})))
+    return _print(LISTINGS[what](_only(parse_words(words[1:]), {"dataset.name", "method.name", "runs"})))
 
 
 def show(words: Sequence[str]) -> int:
@@ -340,7 +342,7 @@ def _yes(key: str, value: str | None) -> bool:
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", TRAIN_HELP),
     "evaluate": Verb(evaluate, "score a finished run, or features from elsewhere, under chosen options", EVALUATE_HELP),
-    "list": Verb(list_, "methods, datasets, protocols or runs", LIST_HELP),
+    "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", LIST_HELP),
     "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", SHOW_HELP),
     "check": Verb(check, "is a dataset's folder right?", CHECK_HELP),
     "synthesize": Verb(synthesize, "write the synthetic world to disk", SYNTHESIZE_HELP),

@@ -59,6 +59,19 @@ def _in_words(protocol: "Protocol") -> str:
     return "; ".join(parts)
 
 
+def list_published(values: Mapping[str, str]) -> Iterator[str]:
+    """What papers report, and how sure the number is; of one dataset or method where they are named."""
+    from benchmarks.published import find, load_published
+
+    entries = find(load_published(), method=values.get("method.name"), dataset=values.get("dataset.name"))
+    for entry in sorted(entries, key=lambda entry: (entry.dataset, entry.protocol)):
+        what = entry.method + (f", {entry.row}" if entry.row else "")
+        scores = f"mAP {entry.printed('mAP'):>7} · R1 {entry.printed('R1'):>7}"
+        yield f"{entry.dataset:<16} {entry.protocol:<26} {scores} · {what} [{entry.certainty}: {entry.source}]"
+    if not entries:
+        yield "Nothing is recorded of these in benchmarks/suites/published.yaml."
+
+
 def list_runs(values: Mapping[str, str]) -> Iterator[str]:
     """Every run, its state and the mAP of its first protocol under the selection that counts."""
     from benchmarks.records import RunStore
@@ -83,6 +96,7 @@ LISTINGS: dict[str, Callable[[Mapping[str, str]], Iterator[str]]] = {
     "methods": list_methods,
     "datasets": list_datasets,
     "protocols": list_protocols,
+    "published": list_published,
     "runs": list_runs,
 }
 
