@@ -205,7 +205,7 @@ class ReIDDataset(ABC):
         return Path(path).stem
 
     def caption_texts(self, samples: Samples) -> list[tuple[str, ...]] | None:
-        """Six sentences per image, one per aspect of `datasets/captions.py`, where the dataset itself has them."""
+        """Six sentences per image, one per aspect of `datasets.captions.ASPECTS`, where the dataset itself has them."""
         return None
 
     def has_mask(self, path: str) -> bool:

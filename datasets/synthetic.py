@@ -208,7 +208,7 @@ class Synthetic(ReIDDataset):
         return [self.sentences(self.row(path)) for path in samples.paths]
 
     def sentences(self, row: Row) -> tuple[str, ...]:
-        """What is said about an image, one sentence per aspect of `datasets/captions.py`."""
+        """What is said about an image, one sentence per aspect of `datasets.captions.ASPECTS`."""
         scene, rng = self.scene(row), random(self.config.seed, Purpose.WORDS, *row.numbers, row.step)
         return describe(scene.person, scene.outfit, scene.pose, scene.camera, rng)
 

@@ -43,7 +43,7 @@ class Batch:
     index: Tensor
     """[B] int64, row in the training split."""
     caption: Tensor | None = None
-    """[B, F, D] text features, one row per aspect in the order of `datasets/captions.py`; None unless needed."""
+    """[B, F, D] text features, one row per aspect in the order of `datasets.captions.ASPECTS`; None unless needed."""
     caption_summary: Tensor | None = None
     """[B, D] text feature of the identity's summary; None where the caption files hold none."""
     mask: Tensor | None = None

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.captioning import caption_dataset
-from benchmarks.encoding import encode_dataset
+from benchmarks.captioning.describe import caption_dataset
+from benchmarks.captioning.encode import encode_dataset
 
 from .console import Reporter
 

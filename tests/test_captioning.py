@@ -24,15 +24,21 @@ import torch
 from PIL import Image
 
 import run
-from datasets.caption_journal import CaptionJournal
 from datasets.captions import ASPECTS, CaptionConfig, caption_features, encode_texts
-from datasets.chat_endpoint import ChatEndpoint, EndpointConfig, RateLimit, UnusableAnswerError
-from datasets.describing import IMAGE_VERSION, SENTENCES_PER_SUMMARY, read_description, read_object, summary_question
+from datasets.captions.encoders import OPEN_CLIP_NAMES
+from datasets.captions.endpoint import ChatEndpoint, EndpointConfig, RateLimit, UnusableAnswerError
+from datasets.captions.journal import CaptionJournal
+from datasets.captions.questions import (
+    IMAGE_VERSION,
+    SENTENCES_PER_SUMMARY,
+    read_description,
+    read_object,
+    summary_question,
+)
 from datasets.errors import UsageError
 from datasets.layouts import write_layout
 from datasets.ltcc import LTCC
 from datasets.synthetic import Synthetic
-from datasets.text_encoders import OPEN_CLIP_NAMES
 
 from .chat_server import Asked, ChatServer, Reply, describing, error
 
@@ -177,7 +183,7 @@ def test_another_model_or_wording_is_asked_anew(caption, server, folder, monkeyp
     assert caption("limit=2") == 0
     assert caption("limit=2", "model=other") == 0
     assert [asked.model for asked in server.asked] == ["vlm"] * 2 + ["other"] * 2
-    monkeypatch.setattr("benchmarks.captioning.IMAGE_VERSION", "another")
+    monkeypatch.setattr("benchmarks.captioning.describe.IMAGE_VERSION", "another")
     assert caption("limit=2") == 0
     assert len(server.asked) == 6
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..base import ReIDDataset, Samples
-from ..captions import FEATURES, SUMMARIES, CaptionConfig, caption_features
+from ..captions import CaptionConfig, caption_features
+from ..captions.features import FEATURES, SUMMARIES
 from ..errors import DataError
 from .findings import Finding
 

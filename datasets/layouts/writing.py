@@ -14,6 +14,7 @@ import cv2
 from .. import DATASETS
 from ..base import MARKER, ReIDDataset
 from ..captions import encode_texts, save_caption_features
+from ..captions.texts import TEXTS
 from ..checks import count
 from ..errors import UsageError, did_you_mean
 from ..files import write_json, write_text
@@ -121,7 +122,7 @@ def _write_captions(folder: Path, world: Synthetic, release: Release, dataset: R
     images = [(row, path) for row, path in release.images if path in person_of]
     keys = [dataset.caption_key(path) for _, path in images]
     sentences = [world.sentences(row) for row, _ in images]
-    write_json(folder / "train_captions.json", dict(zip(keys, sentences, strict=True)))
+    write_json(folder / TEXTS, dict(zip(keys, sentences, strict=True)))
     features = encode_texts(TEXT_MODEL, [sentence for image in sentences for sentence in image])
 
     drawn = {person_of[path]: row.person for row, path in images}

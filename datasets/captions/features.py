@@ -16,20 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .base import IntArray, ReIDDataset, Samples
-from .config import Strict
-from .errors import DataError
-from .files import replacing, write_json
-from .text_encoders import FloatArray, encode_texts, hashing_width
-
-__all__ = [
-    "ASPECTS",
-    "CaptionConfig",
-    "CaptionFeatures",
-    "caption_features",
-    "encode_texts",
-    "save_caption_features",
-]
+from ..base import IntArray, ReIDDataset, Samples
+from ..config import Strict
+from ..errors import DataError
+from ..files import replacing, write_json
+from .encoders import FloatArray, encode_texts, hashing_width
 
 ASPECTS = ("biometrics", "hairstyle", "clothing", "pose", "interaction", "environment")
 """What the six captions of an image describe, in the order of the files."""

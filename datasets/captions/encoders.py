@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError, UsageError
+from ..errors import DataError, UsageError
 
 FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]

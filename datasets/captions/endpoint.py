@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import Field
 
-from .base import UInt8Array
-from .config import Strict
-from .errors import DataError, UsageError
+from ..base import UInt8Array
+from ..config import Strict
+from ..errors import DataError, UsageError
 
 T = TypeVar("T")
 Parts = list[dict[str, Any]]

@@ -19,11 +19,10 @@ import numpy as np
 from pydantic import Field
 
 from datasets.base import ReIDDataset, Samples
-from datasets.caption_journal import CaptionJournal
-from datasets.caption_texts import check_replaceable, write_texts
 from datasets.captions import ASPECTS
-from datasets.chat_endpoint import ChatEndpoint, EndpointConfig, text
-from datasets.describing import (
+from datasets.captions.endpoint import ChatEndpoint, EndpointConfig, text
+from datasets.captions.journal import CaptionJournal
+from datasets.captions.questions import (
     IMAGE_VERSION,
     image_question,
     read_description,
@@ -31,12 +30,13 @@ from datasets.describing import (
     summary_question,
     version,
 )
+from datasets.captions.texts import check_replaceable, write_texts
 from datasets.errors import DataError
 
+from ..data import Listener
+from ..interruption import Interruption
 from .asking import Answer, Listeners, Question, ask_all
-from .data import Listener
-from .interruption import Interruption
-from .text_folder import open_text_folder
+from .folder import open_text_folder
 
 EXAMPLES = 3
 """Images whose sentences a trial with limit=N shows."""

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from datasets.caption_texts import TEXTS, read_captions, read_summaries
-from datasets.captions import ASPECTS, FEATURES, SUMMARIES, save_caption_features
+from datasets.captions import ASPECTS, save_caption_features
+from datasets.captions.encoders import encode_texts
+from datasets.captions.features import FEATURES, SUMMARIES
+from datasets.captions.texts import TEXTS, read_captions, read_summaries
 from datasets.config import Strict
 from datasets.errors import DataError
-from datasets.text_encoders import encode_texts
 
-from .data import Listener
-from .distribution import joined
-from .text_folder import TextFolder, open_text_folder
+from ..data import Listener
+from ..distribution import joined
+from .folder import TextFolder, open_text_folder
 
 
 class EncodeOptions(Strict):

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .caption_journal import CaptionJournal
-from .captions import ASPECTS, SUMMARIES
-from .errors import DataError
-from .files import write_json
+from ..errors import DataError
+from ..files import write_json
+from .features import ASPECTS, SUMMARIES
+from .journal import CaptionJournal
 
 TEXTS = "train_captions.json"
 

@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from .base import UInt8Array
-from .captions import ASPECTS
-from .chat_endpoint import Parts, UnusableAnswerError, image, text
+from ..base import UInt8Array
+from .endpoint import Parts, UnusableAnswerError, image, text
+from .features import ASPECTS
 
 SENTENCES_PER_SUMMARY = 50
 """Most sentences that one summary is made from, about 2,000 tokens: they fit into the 4,096 of a small local server."""

@@ -11,9 +11,9 @@ from datasets.base import ReIDDataset
 from datasets.config import Strict
 from datasets.errors import UsageError, did_you_mean
 
-from .data import open_dataset
-from .resolve import resolve_dataset
-from .spec import Session
+from ..data import caption_folder, open_dataset
+from ..resolve import resolve_dataset
+from ..spec import Session
 
 Options = TypeVar("Options", bound=Strict)
 
@@ -37,9 +37,9 @@ def open_text_folder(name: str, values: Mapping[str, Any], kind: type[Options]) 
     config, session = resolve_dataset(name, others)
     options = _validated(kind, own)
     dataset = open_dataset(config, session)
-    if session.caption_folder is None and not dataset.folder:
+    folder = caption_folder(dataset, session)
+    if folder is None:
         raise UsageError(f"dataset={name} has no folder for text files: say caption_folder=DIR.")
-    folder = session.caption_folder or dataset.beside / "captions" / dataset.folder
     return TextFolder(dataset, session, folder), options
 
 

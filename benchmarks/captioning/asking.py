@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from datasets.chat_endpoint import ChatEndpoint, EndpointError, Parts, RefusedError, UnansweredError
+from datasets.captions.endpoint import ChatEndpoint, EndpointError, Parts, RefusedError, UnansweredError
 
-from .interruption import Interruption, StoppedError
+from ..interruption import Interruption, StoppedError
 
 HOPELESS = 20
 """Questions in a row without a usable answer after which the model or the server is taken to be at fault."""

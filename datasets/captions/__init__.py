@@ -1,0 +1,13 @@
+"""What images look like in words: text features that methods read, and the sentences they are made of."""
+
+from .encoders import encode_texts
+from .features import ASPECTS, CaptionConfig, CaptionFeatures, caption_features, save_caption_features
+
+__all__ = [
+    "ASPECTS",
+    "CaptionConfig",
+    "CaptionFeatures",
+    "caption_features",
+    "encode_texts",
+    "save_caption_features",
+]
