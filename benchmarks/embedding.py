@@ -24,10 +24,12 @@ def embed(
     rows: IntArray | None = None,
     training_cameras: IntArray,
     batch_size: int = 128,
+    masks: UInt8Array | None = None,
 ) -> Features:
     """Features of `samples` in fp32. N images.
 
-    `pixels` [M, H, W, 3]; `rows` [N]: where each sample lies in `pixels`, by default one after the other.
+    `pixels` [M, H, W, 3] and `masks` [M, H, W], where the method wants them at test; `rows` [N]: where each sample lies
+    in these, by default one after the other.
     `training_cameras`: sorted cameras of the training data; a camera that is not among them is handed over as -1.
     """
     method.eval()
@@ -41,14 +43,21 @@ def embed(
         chosen = mine[start : start + batch_size]
         images = torch.from_numpy(pixels[rows[chosen]]).to(world.device)
         camera = torch.from_numpy(cameras[chosen]).to(world.device)
-        parts.append(_features(method, normalise(images, spec.image.mean, spec.image.std), camera, spec.evaluate.flip))
+        extras = {}
+        if masks is not None:
+            extras["masks"] = torch.from_numpy(masks[rows[chosen]]).to(world.device)
+        images = normalise(images, spec.image.mean, spec.image.std)
+        parts.append(_features(method, images, camera, extras, spec.evaluate.flip))
     embeddings = world.gather_rows(torch.cat(parts), len(samples))
     return Features(embeddings, samples.person, samples.camera, samples.clothes, samples.tracklet)
 
 
-def _features(method: Method, images: Tensor, cameras: Tensor, flip: bool) -> Tensor:
-    features = method.embed(images, cameras).float()
-    return features + method.embed(images.flip(-1), cameras).float() if flip else features
+def _features(method: Method, images: Tensor, cameras: Tensor, extras: dict[str, Tensor], flip: bool) -> Tensor:
+    features = method.embed(images, cameras, **extras).float()
+    if flip:
+        mirrored = {name: extra.flip(-1) for name, extra in extras.items()}
+        features = features + method.embed(images.flip(-1), cameras, **mirrored).float()
+    return features
 
 
 def _positions(cameras: IntArray, training_cameras: IntArray) -> IntArray:

@@ -111,7 +111,7 @@ class Experiment:
         """Train what is left to train, validating and checkpointing after each epoch."""
         if self.spec.evaluate.initial and not self._scored(INITIAL):
             self._score(INITIAL, epoch=0)  # the weights are still those of the initialisation
-        trainer = Trainer(self.method, self.feed, self.spec, self.world)
+        trainer = Trainer(self.method, self.feed, self.spec, self.world, self._embed_training)
         self._resume(trainer)
         since_checkpoint = Stopwatch()
         unsaved = 0.0
@@ -182,6 +182,11 @@ class Experiment:
             if self.world.leads:
                 ranking.save(self.folder.ranking(protocol.name, selection))
             self._say(event="scores", selection=selection, epoch=epoch, protocol=protocol.name, **ranking.scores())
+
+    def _embed_training(self) -> torch.Tensor:
+        """Features of all training images, never mirrored."""
+        embed = embedder(self.method, self.data, self.training_cameras, self.world, flip=False)
+        return embed("train", self.feed.data.rows).clone()  # out of inference mode
 
     def _rank(self, protocols: Sequence[Protocol]) -> list[Ranking]:
         embed = embedder(self.method, self.data, self.training_cameras, self.world)
@@ -257,6 +262,7 @@ def embedder(
             rows=rows,
             training_cameras=training_cameras,
             batch_size=data.session.batch_size,
+            masks=data.pixels(split, "mask") if "mask" in method.test_inputs(method.config) else None,
         ).embeddings
 
     return embedded

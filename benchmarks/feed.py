@@ -32,9 +32,9 @@ class TrainingData:
     """[P, 2] (first sample, number of samples) of pieces of tracklets; None: every image is drawn for itself."""
 
     @property
-    def drawn_persons(self) -> IntArray:
-        """Whom each thing shows that the sampler deals: an image, or a piece of a tracklet."""
-        return self.samples.person if self.pieces is None else self.samples.person[self.pieces[:, 0]]
+    def drawn(self) -> Samples:
+        """The things that the sampler deals: images, or the first images of pieces of tracklets."""
+        return self.samples if self.pieces is None else self.samples.take(self.pieces[:, 0])
 
     def facts(self, spec: Spec) -> Facts:
         return Facts(
@@ -45,7 +45,17 @@ class TrainingData:
             width=spec.image.width,
             text_width=0 if self.captions is None else self.captions.features.shape[-1],
             label_set=spec.masks.label_set,
+            wardrobes=self._wardrobes(),
         )
+
+    def _wardrobes(self) -> tuple[tuple[int, ...], ...]:
+        """Outfits by identity, both counted from 0 in the order of their labels."""
+        if (self.samples.clothes < 0).all():
+            return ()
+        person = np.unique(self.samples.person, return_inverse=True)[1]
+        clothes = np.unique(self.samples.clothes, return_inverse=True)[1]
+        worn = np.unique(np.stack([person, clothes]), axis=1)
+        return tuple(tuple(worn[1, worn[0] == number].tolist()) for number in range(person.max() + 1))
 
 
 class TrainingFeed:
@@ -60,6 +70,7 @@ class TrainingFeed:
             name: torch.from_numpy(np.unique(getattr(data.samples, name), return_inverse=True)[1].astype(np.int64))
             for name in ("person", "camera", "clothes")
         }
+        self._drawn = data.drawn
         captions = data.captions
         self.caption = None if captions is None else torch.from_numpy(captions.features)
         summary = None if captions is None else captions.summary
@@ -74,8 +85,9 @@ class TrainingFeed:
         Of a piece of a tracklet, one of its images is taken at random each time it is drawn.
         """
         batches = identity_batches(
-            self.data.drawn_persons,
+            self._drawn.person,
             self.spec.sampler,
+            clothes=self._drawn.clothes,
             seed=self.spec.seed,
             epoch=epoch - 1,  # the official codes count from 0
             rank=self.world.rank,

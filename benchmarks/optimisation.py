@@ -57,6 +57,8 @@ class ScheduleConfig(Strict):
     """multistep: number of epochs after which the rate falls."""
     decay: Fraction = 0.1
     """multistep: factor at each milestone."""
+    restart_after: NonNegativeInt = 0
+    """Epochs after which the schedule starts again, for methods that train in two stages; 0: it does not."""
     min_factor: Fraction = 0.0
     """Cosine shapes: the lowest rate as a fraction of optimiser.lr, the same for every group."""
 
@@ -65,6 +67,10 @@ def learning_rate(
     optimiser: OptimiserConfig, schedule: ScheduleConfig, epoch: float, epochs: int, factor: float = 1.0
 ) -> float:
     """The rate in `epoch` (counted from 1; 3.5 is the middle of the third) of `epochs`, for a group's lr `factor`."""
+    if schedule.restart_after and epoch > schedule.restart_after:
+        epoch, epochs = epoch - schedule.restart_after, epochs - schedule.restart_after
+    elif schedule.restart_after:
+        epochs = schedule.restart_after
     rate = optimiser.lr * factor
     floor = optimiser.lr * schedule.min_factor
     unshifted = schedule.name == "unshifted_cosine"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets.errors import CCReIDError
-from methods.base import Batch, Method
+from methods.base import Batch, Method, TrainingSet
 
 from .distribution import World
 from .feed import TrainingFeed, derived_seed
@@ -39,18 +39,26 @@ class DivergedError(CCReIDError):
 class Trainer:
     """Moves a method's weights, one epoch at a time."""
 
-    def __init__(self, method: Method, feed: TrainingFeed, spec: Spec, world: World):
+    def __init__(
+        self, method: Method, feed: TrainingFeed, spec: Spec, world: World, embed: Callable[[], Tensor] | None = None
+    ):
+        """`embed`: features of all training images, for methods that ask for them before an epoch."""
         self.method, self.feed, self.spec, self.world = method, feed, spec, world
-        self.model: nn.Module = world.wrap(method, some_unused=len(method.phases) > 1)
-        self.optimisers = {
-            phase: build_optimiser(method.phase_parameters(phase), spec.optimiser) for phase in method.phases
-        }
+        self.embed = embed or _no_features
+        self._start_optimisers()
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=spec.train.precision == "fp16")
         self.epoch = 1
         """The epoch that is being trained, from 1; epochs + 1 when training is over."""
         self.step = 0
         """Steps done in it."""
         self.meter = Meter()
+
+    def _start_optimisers(self) -> None:
+        method = self.method
+        self.model: nn.Module = self.world.wrap(method, some_unused=method.idle_parameters or len(method.phases) > 1)
+        self.optimisers = {
+            phase: build_optimiser(method.phase_parameters(phase), self.spec.optimiser) for phase in method.phases
+        }
 
     @property
     def finished(self) -> bool:
@@ -60,6 +68,7 @@ class Trainer:
         """Tensors and plain values only."""
         return {
             "method": self.method.state_dict(),
+            "memory": self.method.memory,
             "optimisers": {phase: optimiser.state_dict() for phase, optimiser in self.optimisers.items()},
             "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
@@ -70,6 +79,9 @@ class Trainer:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`. With another number of processes a broken-off epoch starts again: its batches differ."""
+        if state["memory"]:
+            self.method.restore(state["memory"])
+            self._start_optimisers()
         self.method.load_state_dict(state["method"])
         for phase, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][phase])
@@ -80,17 +92,25 @@ class Trainer:
 
     def train_epoch(self, after_step: Callable[["Trainer"], None]) -> dict[str, Any]:
         """Finish the current epoch and return what it says about itself. `after_step` may raise to stop."""
+        self.method.epoch = self.epoch
+        if self.step == 0:
+            torch.manual_seed(derived_seed(self.spec.seed, self.epoch, 2))
+            labels = self.feed.labels
+            if self.method.on_epoch(self.epoch, TrainingSet(labels["person"], labels["clothes"], self.embed)):
+                self._start_optimisers()
         self.method.train()
-        self.method.on_epoch(self.epoch, self.feed)
-        for optimiser in self.optimisers.values():
-            set_learning_rates(optimiser, self.spec.optimiser, self.spec.schedule, self.epoch, self.spec.train.epochs)
+        phases = self.method.phases_in(self.epoch)
+        for phase in set(phases) - self.method.constant_phases:
+            set_learning_rates(
+                self.optimisers[phase], self.spec.optimiser, self.spec.schedule, self.epoch, self.spec.train.epochs
+            )
         watch = Stopwatch()
         for batches in self.feed.epoch(self.epoch, self.step):
             waiting = watch.lap()
             torch.manual_seed(derived_seed(self.spec.seed, self.epoch, self.step, self.world.rank, 1))
             terms = {}
-            for phase, optimiser in self.optimisers.items():
-                terms |= self._move(phase, optimiser, batches)
+            for phase in phases:
+                terms |= self._move(phase, self.optimisers[phase], batches)
             images = sum(len(batch.images) for batch in batches)
             self.step += 1
             self.meter.add(terms, images, waiting + watch.lap(), waiting)
@@ -98,6 +118,7 @@ class Trainer:
             watch.lap()  # a checkpoint is not training
         summary = self._summary()
         self.epoch, self.step, self.meter = self.epoch + 1, 0, Meter()
+        self.method.epoch = 0
         return summary
 
     def _move(self, phase: str, optimiser: torch.optim.Optimizer, batches: list[Batch]) -> dict[str, float]:
@@ -166,9 +187,13 @@ class Trainer:
             "loss": float(shared.sum()),
             "terms": dict(zip(means, shared.tolist(), strict=True)),
             "gradient_share": meter.gradient_shares(),
-            "lr": max(group["lr"] for optimiser in self.optimisers.values() for group in optimiser.param_groups),
+            "lr": max(group["lr"] for group in self.optimisers[self.method.phases[-1]].param_groups),
             "seconds": meter.seconds,
             "waiting": meter.waiting / meter.seconds if meter.seconds else 0.0,
             "images_per_second": meter.images * self.world.size / meter.seconds if meter.seconds else 0.0,
             "peak_memory": torch.cuda.max_memory_allocated(self.world.device) if cuda else None,
         }
+
+
+def _no_features() -> Tensor:
+    raise RuntimeError("this trainer was not told how to embed the training images")

@@ -37,6 +37,8 @@ class AugmentConfig(Strict):
     """Least and greatest height / width of the rectangle, drawn uniformly."""
     erase_fill: tuple[float, float, float] | Literal["random"] = (0.4914, 0.4822, 0.4465)
     """(r, g, b) in normalised units, or "random" for Gaussian noise. CSSC: (0, 0, 0), which is the mean colour."""
+    erase_masks: bool = False
+    """true: a mask is background where its image is erased; false: it says where the person is, also behind that."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def augment(
     """uint8 [B, H, W, 3] → augmented and normalised float32 [B, 3, H, W] on the same device.
 
     `masks` uint8 [B, H, W] are zoomed (to the nearest pixel), cropped and flipped together with the images; padding is
-    0, background. They are not erased: a mask says where the person is, also behind the rectangle.
+    0, background. With `erase_masks` so is the erased rectangle.
     `generator`: on the CPU. `mean`, `std`: per channel, of images scaled to 0 … 1.
     """
     batch, height, width, _ = images.shape
@@ -83,7 +85,10 @@ def augment(
     if masks is not None:
         masks = _move(masks.unsqueeze(3), draws, chosen, config, nearest=True).squeeze(3)
     if config.erase:
-        moved = _erase(moved, draws, config, noise)
+        inside = _inside(draws, height, width, images.device)
+        moved = _fill(moved, inside, config, noise)
+        if masks is not None and config.erase_masks:
+            masks = masks.masked_fill(inside, 0)
     return moved, masks
 
 
@@ -183,16 +188,20 @@ def _crop(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) ->
     return images[image[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def _erase(images: Tensor, draws: Draws, config: AugmentConfig, noise: Tensor | None) -> Tensor:
-    """Fill each image's rectangle: float32 [B, 3, H, W] → the same shape."""
-    inside_rows = _between(draws.erase_top, draws.erase_height, images.shape[2], images.device)
-    inside_columns = _between(draws.erase_left, draws.erase_width, images.shape[3], images.device)
-    inside = (inside_rows[:, :, None] & inside_columns[:, None, :]).unsqueeze(1)
+def _inside(draws: Draws, height: int, width: int, device: torch.device) -> Tensor:
+    """[B, H, W] bool: whether a pixel lies in its image's rectangle."""
+    rows = _between(draws.erase_top, draws.erase_height, height, device)
+    columns = _between(draws.erase_left, draws.erase_width, width, device)
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _fill(images: Tensor, inside: Tensor, config: AugmentConfig, noise: Tensor | None) -> Tensor:
+    """Fill each image's rectangle `inside` [B, H, W]: float32 [B, 3, H, W] → the same shape."""
     if noise is not None:
         fill = noise.to(images.device, non_blocking=True)
     else:
         fill = torch.tensor(config.erase_fill, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    return torch.where(inside, fill, images)
+    return torch.where(inside.unsqueeze(1), fill, images)
 
 
 def _between(start: Tensor, length: Tensor, size: int, device: torch.device) -> Tensor:

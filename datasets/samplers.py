@@ -18,6 +18,12 @@ class SamplerConfig(Strict):
     """Images per process and micro-batch; a multiple of `instances`."""
     instances: int = Field(default=4, ge=1)
     """K, images of one person in a group."""
+    kind: Literal["groups", "distinct", "outfits"] = "groups"
+    """groups: all groups of all people, shuffled (CAL, DIFFER): a person may be twice in a batch; distinct: P different
+    people in each batch (CSSC, FIRe); outfits: distinct, and a group's images are spread over the person's outfits in
+    proportion to how many images show each (IFD)."""
+    outfits: int = Field(default=4, ge=1)
+    """Most outfits in a group, for kind=outfits."""
     order: Literal["reshuffled", "official"] = "reshuffled"
     """reshuffled: new groups every epoch; official: DIFFER's released code, where every epoch repeats the first."""
 
@@ -33,41 +39,119 @@ def check_batch_size(config: SamplerConfig) -> None:
 
 
 def identity_batches(
-    persons: IntArray, config: SamplerConfig, *, seed: int, epoch: int, rank: int = 0, world: int = 1
+    persons: IntArray,
+    config: SamplerConfig,
+    *,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    clothes: IntArray | None = None,
 ) -> IntArray:
     """[batches, batch_size] rows of `persons` [N] that process `rank` of `world` trains on in `epoch`, in order.
 
-    Each person's images, shuffled, are cut into groups of K (what is left over sits this epoch out; people with fewer
-    than K are drawn with replacement); the groups of all people are shuffled and dealt to the processes in turn; the
-    last, incomplete batch is dropped. A batch may hold several groups of one person. A pure function of its arguments:
-    the streams are Python's and numpy's, seeded with `seed` + `epoch`, as in DIFFER (commit 67acb5d), whose lists it
-    reproduces with `epoch` counted from 0.
+    groups: each person's images, shuffled, are cut into groups of K (what is left over sits this epoch out; people with
+    fewer than K are drawn with replacement); the groups of all people are shuffled and dealt to the processes in turn;
+    the last, incomplete batch is dropped. distinct: from the same groups, each batch takes one of P people drawn at
+    random, until fewer than P have any left; whole batches are dealt to the processes. outfits: the same, with groups
+    that mix a person's `clothes` [N].
+    A pure function of its arguments: the streams are Python's and numpy's, seeded with `seed` + `epoch`, as in DIFFER
+    (commit 67acb5d), CAL (commit f773d01) and CSSC (commit bd018b8), whose lists it reproduces, `epoch` from 0.
 
     Raises UsageError where K does not divide the batch, DataError where there are too few images for one batch.
     """
     check_batch_size(config)
-    groups = _shuffled_groups(persons, config.instances, seed + (epoch if config.order == "reshuffled" else 0))
-    dealt = groups[: len(groups) // world * world][rank::world]
-    batches = len(dealt) * config.instances // config.batch_size
+    state = seed + (epoch if config.order == "reshuffled" else 0)
+    shuffler, chooser = random.Random(state), np.random.RandomState(state % 2**32)
+    if config.kind == "outfits":
+        groups = _mixed_groups(persons, persons if clothes is None else clothes, config, shuffler)
+    else:
+        groups = _groups(persons, config.instances, shuffler, chooser)
+    people = config.batch_size // config.instances
+    if config.kind == "groups":
+        every = [group for of_person in groups.values() for group in of_person]
+        shuffler.shuffle(every)
+        dealt = every[: len(every) // world * world][rank::world]
+        batches = [dealt[start : start + people] for start in range(0, len(dealt) - people + 1, people)]
+    else:
+        every = _distinct(groups, people, shuffler)
+        batches = every[: len(every) // world * world][rank::world]
     if not batches:
         raise DataError(
-            f"{len(persons)} training images make {len(dealt)} groups of sampler.instances={config.instances} for each "
-            f"of {world} processes, less than one batch: lower sampler.batch_size={config.batch_size}."
+            f"{len(persons)} training images of {len(groups)} people make {sum(map(len, groups.values()))} groups of "
+            f"sampler.instances={config.instances}, less than one batch for each of {world} processes: "
+            f"lower sampler.batch_size={config.batch_size}."
         )
-    return dealt.reshape(-1)[: batches * config.batch_size].reshape(batches, config.batch_size)
+    return np.array(batches, dtype=np.int64).reshape(len(batches), config.batch_size)
 
 
-def _shuffled_groups(persons: IntArray, instances: int, seed: int) -> IntArray:
-    """[groups, K] rows; each group is one person's."""
-    shuffler, chooser = random.Random(seed), np.random.RandomState(seed % 2**32)
-    rows_of: dict[int, list[int]] = {}  # in order of first appearance
+Groups = dict[int, list[list[int]]]
+"""Person → groups of K rows."""
+
+
+def _rows_of(persons: IntArray) -> dict[int, list[int]]:
+    """Person → rows, in order of first appearance."""
+    rows: dict[int, list[int]] = {}
     for row, person in enumerate(persons.tolist()):
-        rows_of.setdefault(person, []).append(row)
-    groups: list[list[int]] = []
-    for rows in rows_of.values():
+        rows.setdefault(person, []).append(row)
+    return rows
+
+
+def _groups(persons: IntArray, instances: int, shuffler: random.Random, chooser: np.random.RandomState) -> Groups:
+    groups: Groups = {}
+    for person, rows in _rows_of(persons).items():
         if len(rows) < instances:
             rows = chooser.choice(rows, size=instances, replace=True).tolist()
         shuffler.shuffle(rows)
-        groups += [rows[start : start + instances] for start in range(0, len(rows) - instances + 1, instances)]
-    shuffler.shuffle(groups)
-    return np.array(groups, dtype=np.int64).reshape(-1, instances)
+        groups[person] = [rows[start : start + instances] for start in range(0, len(rows) - instances + 1, instances)]
+    return groups
+
+
+def _distinct(groups: Groups, persons: int, shuffler: random.Random) -> list[list[list[int]]]:
+    """Batches of one group each of `persons` people, until fewer people than that have groups left."""
+    left = {person: list(of_person) for person, of_person in groups.items()}
+    batches = []
+    while len(left) >= persons:
+        chosen = shuffler.sample(list(left), persons)
+        batches.append([left[person].pop(0) for person in chosen])
+        left = {person: of_person for person, of_person in left.items() if of_person}
+    return batches
+
+
+def _mixed_groups(persons: IntArray, clothes: IntArray, config: SamplerConfig, shuffler: random.Random) -> Groups:
+    """As many groups of a person as its images fill (one at least), each spread over up to `config.outfits` outfits.
+
+    The K places are shared out in proportion to the outfits' images, by largest remainder, one each at least; within an
+    outfit images are drawn without replacement, with replacement where there are too few.
+    """
+    groups: Groups = {}
+    for person, rows in _rows_of(persons).items():
+        worn = _rows_of(clothes[rows])
+        wardrobe = [[rows[place] for place in places] for places in worn.values()]
+        groups[person] = []
+        for _ in range(max(1, len(rows) // config.instances)):
+            chosen = shuffler.sample(wardrobe, min(len(wardrobe), config.outfits, config.instances))
+            group: list[int] = []
+            for outfit, places in zip(
+                chosen, _shares([len(outfit) for outfit in chosen], config.instances), strict=True
+            ):
+                group += (
+                    shuffler.sample(outfit, places) if places <= len(outfit) else shuffler.choices(outfit, k=places)
+                )
+            groups[person].append(group)
+    return groups
+
+
+def _shares(sizes: list[int], places: int) -> list[int]:
+    """`places` shared out in proportion to `sizes`, one each at least; the largest remainders get what is left."""
+    exact = [size / sum(sizes) * places for size in sizes]
+    shares = [max(1, int(share)) for share in exact]
+
+    def surplus(outfit: int) -> float:
+        return shares[outfit] - exact[outfit]
+
+    while sum(shares) > places:  # small ones were lifted to one
+        shares[max((outfit for outfit, share in enumerate(shares) if share > 1), key=surplus)] -= 1
+    for outfit in sorted(range(len(shares)), key=surplus)[: places - sum(shares)]:
+        shares[outfit] += 1
+    return shares

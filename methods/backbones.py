@@ -28,6 +28,8 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "resnet50": ("resnet50.tv_in1k", {}),  # torchvision's first weights, those of the literature
     "resnet18": ("resnet18.tv_in1k", {}),
+    # The last stage of resnet50, three bottlenecks, behind narrow and short ones; there are no weights for it.
+    "resnet_tiny": ("resnet50", {"layers": (1, 1, 1, 3), "channels": (16, 32, 64, 128)}),
 }
 """Our names for timm's, with the architecture's overrides."""
 
@@ -39,7 +41,7 @@ class BackboneConfig(MethodConfig):
     """The backbone's share of a method's configuration."""
 
     backbone: str = "resnet50"
-    """An alias (eva02_clip_l, eva02_clip_b, eva02_clip_tiny, resnet50, resnet18) or any timm model name."""
+    """eva02_clip_l, eva02_clip_b, eva02_clip_tiny, resnet50, resnet18, resnet_tiny, or any timm model name."""
     weights_file: Path | None = None
     """Local pretrained weights, .safetensors or PyTorch; goes before `pretrained`."""
     pretrained: bool | None = None

@@ -1,12 +1,13 @@
 """The contract between a method and everything else: named losses for a batch, features for images."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
 from datasets.config import Strict
+from datasets.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Facts:
     """Length of a caption feature; 0 where the method needs no captions."""
     label_set: str = "lip"
     """What the labels of parsing masks mean, one of `datasets.masks.LABEL_SETS`."""
+    wardrobes: tuple[tuple[int, ...], ...] = ()
+    """The outfits (0 … clothes-1) that each training identity wears; empty where clothes are not labelled."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,31 @@ class Batch:
     mask: Tensor | None = None
     """[B, H, W] uint8 label of every pixel, moved and flipped together with the image; None unless needed. The labels
     are those of `Facts.label_set`."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """All training images, for work that is done once an epoch. N images; a batch's `index` are rows of these."""
+
+    person: Tensor
+    """[N] int64, 0 … persons-1, on the CPU."""
+    clothes: Tensor
+    """[N] int64, 0 … clothes-1, on the CPU."""
+    embed: Callable[[], Tensor]
+    """Features of all of them as at test, but never mirrored: [N, D] fp32 on the device. Takes a pass over the data."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A method built from a checkpoint that its authors' code wrote."""
+
+    method: "Method"
+    ignored: tuple[str, ...]
+    """Names in the file that the test does not need: heads of the training, statistics of the optimiser."""
+    absent: tuple[str, ...] = ()
+    """Parameters of ours that the file does not hold, and that the test does not need."""
+    remarks: tuple[str, ...] = ()
+    """What else a reader of the scores should know, as sentences."""
 
 
 class Weights(Strict):
@@ -85,25 +113,55 @@ class Method(nn.Module):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Extra inputs in a batch that the whole method uses: "caption", "mask"."""
     phases: ClassVar[tuple[str, ...]] = ("model",)
-    """Optimiser steps per batch, in order."""
+    """Optimiser steps per batch, in order; the last one's learning rate is what is printed."""
+    constant_phases: ClassVar[frozenset[str]] = frozenset()
+    """Phases whose learning rate does not follow the schedule."""
+    idle_parameters: ClassVar[bool] = False
+    """Whether in some steps some parameters get no gradient; several phases imply it."""
 
     def __init__(self, config: MethodConfig, facts: Facts):
         super().__init__()
         self.config = config
         self.facts = facts
         self.observed: Tensor | None = None
+        self.epoch = 0
+        """The epoch that is being trained, counted from 1; 0 before and after training."""
+        self.memory: dict[str, Tensor] = {}
+        """What `on_epoch` worked out and the rest of the epoch needs; checkpoints hold it."""
 
     @classmethod
     def inputs(cls, config: MethodConfig) -> frozenset[str]:
         """The part of `needs` that this configuration uses: a term switched off needs no input."""
         return cls.needs
 
+    @classmethod
+    def test_inputs(cls, config: MethodConfig) -> frozenset[str]:
+        """What `embed` needs besides images and cameras: "mask", or nothing."""
+        return frozenset()
+
+    @classmethod
+    def from_official(cls, state: Mapping[str, Tensor], config: MethodConfig, height: int, width: int) -> Loaded:
+        """The method, with the weights of its authors' checkpoint and sizes that these tell.
+
+        `state`: names and tensors as in the file. `config`: as configured, without pretrained weights; what the tensors
+        contradict is changed. `height`, `width` of the images. Raises DataError where the file is of something else.
+        """
+        title = cls.title or cls.__name__
+        raise UsageError(f"No official checkpoint of {title} is known: evaluate a run of this project.")
+
+    def phases_in(self, epoch: int) -> tuple[str, ...]:
+        """Those of `phases` that are stepped in `epoch`."""
+        return self.phases
+
     def losses(self, batch: Batch, phase: str = "model") -> dict[str, Tensor]:
         """Named scalar terms, unweighted; each name is a field of `Config.weights`."""
         raise NotImplementedError
 
     def embed(self, images: Tensor, cameras: Tensor | None = None, **extras: Tensor) -> Tensor:
-        """[B, 3, H, W] → [B, D] features, not normalised. `cameras` [B]: training index, -1 where it is unknown."""
+        """[B, 3, H, W] → [B, D] features, not normalised. `cameras` [B]: training index, -1 where it is unknown.
+
+        `extras`: masks [B, H, W] uint8 where `test_inputs` asks for "mask".
+        """
         raise NotImplementedError
 
     def forward(self, batch: Batch, phase: str = "model") -> dict[str, Tensor]:
@@ -118,5 +176,13 @@ class Method(nn.Module):
         """Names and parameters that the optimiser of `phase` moves."""
         return self.named_parameters()
 
-    def on_epoch(self, epoch: int, context: Any) -> None:
-        """Called before each epoch, counted from 1: clustering, stages, unfreezing."""
+    def on_epoch(self, epoch: int, training: TrainingSet) -> bool:
+        """Called before the first step of each epoch, counted from 1, with the same random state in every process.
+
+        True: parameters came, went or changed their size, or the optimisers are to forget: they start afresh.
+        """
+        return False
+
+    def restore(self, memory: Mapping[str, Tensor]) -> None:
+        """Take back the `memory` of a checkpoint, and with it the parameters that `on_epoch` had made."""
+        self.memory = dict(memory)

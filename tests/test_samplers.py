@@ -63,5 +63,5 @@ def test_batch_not_divisible_names_both_keys_and_a_mend():
 
 
 def test_too_few_images_for_one_batch_is_an_error():
-    with pytest.raises(DataError, match=r"6 training images make 1 groups .* lower sampler.batch_size=8"):
+    with pytest.raises(DataError, match=r"6 training images of 2 people make \d groups .* lower sampler.batch_size=8"):
         identity_batches(np.repeat([0, 1], 3), SamplerConfig(batch_size=8, instances=2), seed=0, epoch=0, world=2)
