@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from benchmarks.records import RunFolder
     from benchmarks.resolve import Resolved
 
 HELP = """\
@@ -148,10 +149,13 @@ def train(words: Sequence[str]) -> int:
         return _print_config(plans, show)
     if _yes("dry", dry):
         return _print_plans(plans)
+    folders = []
     for number, plan in enumerate(plans, start=1):
         if len(plans) > 1:
             print(f"[{number}/{len(plans)}] {plan.spec.run_id}")
-        _carry_out(plan)
+        folders.append(_carry_out(plan))
+    if len(plans) > 1:
+        _print_summary(folders)
     return 0
 
 
@@ -165,7 +169,7 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
     return [resolve(combination, file, row) for combination in product(values) for row in rows]
 
 
-def _carry_out(plan: "Resolved") -> None:
+def _carry_out(plan: "Resolved") -> "RunFolder":
     from benchmarks.experiment import run
     from reports.console import Reporter
 
@@ -174,6 +178,15 @@ def _carry_out(plan: "Resolved") -> None:
     if reporter.leads:
         reporter.score_table(folder.scores(), folder.headline)
         print(folder.path)
+    return folder
+
+
+def _print_summary(folders: "Sequence[RunFolder]") -> None:
+    from reports.console import Reporter
+
+    reporter = Reporter()
+    if reporter.leads:
+        reporter.summary(folders)
 
 
 def _print_config(plans: "list[Resolved]", what: str) -> int:

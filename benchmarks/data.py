@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -178,6 +178,7 @@ class ExperimentData:
                 }
                 for name in splits
             },
+            "protocols": [asdict(protocol) | {"ignore": str(protocol.ignore)} for protocol in self.protocols],
             "differences": [finding.message for findings in differences.values() for finding in findings],
             "held_out": [] if self.holdout is None else self.holdout.persons.tolist(),
             "selection": self.rule,

@@ -31,7 +31,7 @@ from .reranking import RerankConfig
 from .resolve import resolve_evaluation, resolve_features
 from .scoring import Embed, compare, embed_splits
 from .spec import EvaluateConfig, Session, to_plain
-from .splits import Splits
+from .splits import Splits, save_samples
 
 EVERYTHING = "all"
 """Under `evaluate.protocols=all` the headline protocol is also scored under other options, to see what they do."""
@@ -150,6 +150,8 @@ class Audit:
             options = re.sub(r"[^a-z]+", "-", one.options)
             name = f"{one.protocol.name}+{options}" if options else one.protocol.name
             one.ranking.save(folder / f"{name}@{selection}.npz")
+        for split in dict.fromkeys(name for one in self.protocols for name in (one.query, one.gallery)):
+            save_samples(folder / "splits" / f"{split}.npz", self.splits.samples(split))
         described = [asdict(protocol) | {"ignore": str(protocol.ignore)} for protocol in self.protocols]
         options = {"evaluate": to_plain(self.config), "clips": to_plain(self.clips)}
         write_json(folder / "scores.json", {**source, **options, "protocols": described, "scores": rows})

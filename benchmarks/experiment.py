@@ -29,6 +29,7 @@ from .records import RunFolder, RunStore, recorded
 from .scoring import Embed, score
 from .selection import INITIAL, LAST, ORACLE, VALIDATION, Selector
 from .spec import Session, Spec, to_plain
+from .splits import save_samples
 from .telemetry import Stopwatch
 from .training import DivergedError, Trainer
 
@@ -180,6 +181,9 @@ class Experiment:
         protocols = self.data.protocols
         for protocol, ranking in zip(protocols, self._rank(protocols), strict=True):
             if self.world.leads:
+                for split in (protocol.query, protocol.gallery):
+                    if not self.folder.split(split).exists():
+                        save_samples(self.folder.split(split), self.data.samples(split))
                 ranking.save(self.folder.ranking(protocol.name, selection))
             self._say(event="scores", selection=selection, epoch=epoch, protocol=protocol.name, **ranking.scores())
 

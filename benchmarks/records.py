@@ -6,6 +6,7 @@
         data.json           counts and fingerprint of the dataset's files, held-out identities
         metrics.jsonl       one event a line: epoch, validation, scores, …
         rankings/<protocol>@<selection>.npz      the evidence behind each score, per query
+        splits/<split>.npz                       paths and labels of the images that rankings speak of
         checkpoints/last.pt                      resumable: tensors and plain values only
         checkpoints/<selection>.safetensors      weights only
         status.json         running | done | failed | stopped, with a heartbeat
@@ -54,6 +55,9 @@ class RunFolder:
 
     def ranking(self, protocol: str, selection: str) -> Path:
         return self.path / "rankings" / f"{protocol}@{selection}.npz"
+
+    def split(self, name: str) -> Path:
+        return self.path / "splits" / f"{name}.npz"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -1,11 +1,17 @@
 """The splits that protocols name, and which images of the dataset's own splits they are made of."""
 
+import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from datasets.base import IntArray, ReIDDataset, Samples
+from datasets.errors import DataError
+from datasets.files import replacing
+
+LABELS = ("person", "camera", "clothes", "tracklet")
 
 
 @dataclass
@@ -52,3 +58,20 @@ class Splits:
             for number, own in enumerate(self.dataset.splits)
             for row, path in enumerate(self.samples(own).paths)
         }
+
+
+def save_samples(path: Path, samples: Samples) -> None:
+    """Write paths and labels of a split, so that what is made from rankings needs no dataset."""
+    columns = {name: column for name in LABELS if (column := getattr(samples, name)) is not None}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, paths=np.array(samples.paths, dtype=np.str_), **columns)
+
+
+def load_samples(path: Path) -> Samples:
+    """Raises DataError where `path` is not such a file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in LABELS if name in file.files}
+            return Samples(tuple(file["paths"].tolist()), **columns)
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not the list of a split ({error}): evaluate the run again.") from None

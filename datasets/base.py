@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .config import Strict
-from .errors import DataError
+from .errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -233,13 +233,17 @@ class ReIDDataset(ABC):
 
 
 def _find(root: Path, folder: str) -> Path | None:
-    """`folder` in `root`, or in the only folder of `root` that has one."""
+    """`folder` in `root`, or in the only folder of `root` that has one. Raises UsageError where several have."""
     if (root / folder).is_dir():
         return root / folder
     if root.name == folder or not root.is_dir():
         return None
     below = [path for path in sorted(root.glob(f"*/{folder}")) if path.is_dir()]
-    return below[0] if len(below) == 1 else None
+    if len(below) > 1:
+        raise UsageError(
+            f"data={root} holds {folder} more than once ({below[0]}, {below[1]}): name the one that is meant."
+        )
+    return below[0] if below else None
 
 
 def _open(path: Path, mode: str | None) -> "Image.Image":

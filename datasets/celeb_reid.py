@@ -45,16 +45,19 @@ that of the names. first-digit: that of IMAGE, less 1.
 """
 
 _STANDARD = (
-    "DIFFER (xliangp/DIFFER, commit 67acb5d) and SiCL (commit 2100b20); the authors say that no camera is labelled "
-    "(Huang-3/Celeb-reID, issue 1)"
+    "SiCL (commit 2100b20), and DIFFER (xliangp/DIFFER, commit 67acb5d) on Celeb-reID-light; the authors say that no "
+    "camera is labelled (Huang-3/Celeb-reID, issue 1)"
 )
-_RUNNING = "CSSC (commit bd018b8), FIRe (commit 00ffdec) and LaST's code (shuxjweb/last, commit 041dd55)"
+_RUNNING = "CSSC (commit bd018b8), FIRe (commit 00ffdec) and LaST's code (shuxjweb/last, commit 041dd55), on Celeb-reID"
 _OFFICIAL = "ReIDCaps, the authors' own evaluator (Huang-3/Celeb-reID, commit aafe1af)"
 
 
 @DATASETS.register("celeb_reid")
 class CelebReID(ReIDDataset):
-    """Camera and clothes are -1, except for the camera in the splits of the older conventions."""
+    """Celeb-reID: photographs of celebrities, mostly in other clothes (Huang et al., 2019).
+
+    Camera and clothes are -1, except for the camera in the splits of the older conventions.
+    """
 
     name = "celeb_reid"
     title = "Celeb-reID"
@@ -122,7 +125,7 @@ class CelebReID(ReIDDataset):
 
 @DATASETS.register("celeb_reid_light")
 class CelebReIDLight(CelebReID):
-    """Every image of a person shows other clothes."""
+    """Celeb-reID-light: a part of Celeb-reID in which every image of a person shows other clothes."""
 
     name = "celeb_reid_light"
     title = "Celeb-reID-light"

@@ -54,8 +54,12 @@ def require_folders(root: Path, folders: Sequence[str], wanted: str, dataset: st
         raise DataError(f"{root} does not exist: expected the folder of {dataset} with {_and(folders)} in it.")
     if not (root / wanted).exists():
         present = [name for name in folders if (root / name).exists()]
-        there = f"only {_and(present)} there" if present else "none of them there"
-        raise DataError(f"{root / wanted} does not exist: {dataset} has {_and(folders)}, {there}.")
+        there = (
+            f"only {_and(present)} there."
+            if present
+            else f"none of them there: name the folder of {dataset}, or one that holds it under its official name."
+        )
+        raise DataError(f"{root / wanted} does not exist: {dataset} has {_and(folders)}, {there}")
 
 
 def _entries(folder: Path) -> list[str]:

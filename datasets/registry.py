@@ -65,11 +65,13 @@ class Registry:
 
 
 def _registered(file: Path, module: str) -> list[Entry]:
-    """The classes in `file` that carry a `@….register("name")` decorator."""
+    """The classes in `file` that carry a `@….register("name")` decorator.
+
+    Each has the first line of the file's docstring as its title, or of its own where there are several.
+    """
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    title = (ast.get_docstring(tree) or "").partition("\n")[0]
-    names = [
-        decorator.args[0].value
+    found = [
+        (str(decorator.args[0].value), node)
         for node in tree.body
         if isinstance(node, ast.ClassDef)
         for decorator in node.decorator_list
@@ -78,4 +80,7 @@ def _registered(file: Path, module: str) -> list[Entry]:
         and decorator.func.attr == "register"
         and isinstance(decorator.args[0], ast.Constant)
     ]
-    return [Entry(str(name), module, title) for name in names]
+    return [
+        Entry(name, module, (ast.get_docstring(tree if len(found) == 1 else node) or "").partition("\n")[0])
+        for name, node in found
+    ]

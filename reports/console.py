@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks.selection import INITIAL, marked
+
+if TYPE_CHECKING:
+    from benchmarks.records import RunFolder
 
 PIPE_WIDTH = 140
 
@@ -145,6 +148,14 @@ class Reporter:
         self.console.print(table)
         for line in gains(rows, headline):
             self.console.print(line, markup=False)
+
+    def summary(self, runs: Sequence["RunFolder"]) -> None:
+        """Several runs beside each other: the seeds of a configuration in one row."""
+        from .summary import summary_tables
+
+        for caption, table in summary_tables(runs):
+            self.console.print(f"\n{caption}", markup=False)
+            self.console.print(table)
 
     def evaluation_table(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """One row per protocol and change of the options; differences, in points, are to the first row."""

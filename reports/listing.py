@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
-from textwrap import fill, indent
+from textwrap import fill, indent, wrap
 from typing import TYPE_CHECKING, Any
 
 from datasets import DATASETS
@@ -13,7 +14,7 @@ from methods import METHODS
 
 if TYPE_CHECKING:
     from benchmarks.records import RunFolder
-    from datasets.base import Protocol
+    from datasets.base import Protocol, ReIDDataset
 
 WIDTH = 118
 
@@ -39,19 +40,25 @@ def list_protocols(values: Mapping[str, str]) -> Iterator[str]:
     names = [values["dataset.name"]] if "dataset.name" in values else list(DATASETS.entries)
     for name in names:
         yield name
-        for protocol in DATASETS.get(name)(Path()).protocols():
-            star = "" if protocol.reported else "*"
-            yield f"  {protocol.name + star:<28} {_in_words(protocol)}"
-            if protocol.source:
-                yield f"  {'':<28} {protocol.source}"
-    yield "* older or rarer: computed with evaluate.protocols=NAME, or protocols=all"
+        yield from _protocols(DATASETS.get(name)(Path()))
+
+
+def _protocols(dataset: "ReIDDataset") -> Iterator[str]:
+    protocols = dataset.protocols()
+    for protocol in protocols:
+        star = "" if protocol.reported else "*"
+        lines = wrap(_in_words(protocol), WIDTH - 33) + wrap(f"source: {protocol.source}", WIDTH - 33)
+        for name, line in zip_longest([protocol.name + star], lines, fillvalue=""):
+            yield f"  {name:<30} {line}"
+    if not all(protocol.reported for protocol in protocols):
+        yield "  * older or rarer: computed with evaluate.protocols=NAME, or protocols=all"
 
 
 def _in_words(protocol: "Protocol") -> str:
     ignored = " or ".join(str(flag.name).lower().replace("_", " ") for flag in protocol.ignore) or "nothing"
     parts = [f"{protocol.query} × {protocol.gallery}", f"of the query's person it ignores: {ignored}"]
     if protocol.pool:
-        parts.append(f"tracklets, as {protocol.pool.replace('-', ' ')}")
+        parts.append(f"compares tracklets, pooled by {protocol.pool}")
     if protocol.draws:
         parts.append(f"one gallery image a person, {protocol.draws} draws")
     if protocol.area != "steps":
@@ -182,7 +189,7 @@ def _bounds(field: Any) -> str:
         return f" [{' | '.join(choices)}]"
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     limits = [
-        f"{sign} {getattr(m, name):g}" for m in field.metadata for name, sign in signs.items() if hasattr(m, name)
+        f"{sign} {_plain(getattr(m, name))}" for m in field.metadata for name, sign in signs.items() if hasattr(m, name)
     ]
     return f" [{', '.join(limits)}]" if limits else ""
 
@@ -195,12 +202,20 @@ def _show_dataset(name: str) -> Iterator[str]:
     for label, text in (("homepage", dataset.homepage), ("citation", dataset.citation), ("terms", dataset.terms)):
         if text:
             yield _wrapped(f"{label}: {text}")
+    if dataset.folder:
+        yield f"  folder: {dataset.folder}, in data=DIR or one level below"
+    published = "published" if dataset.statistics_verified else "published (from memory)"
     for split, counts in dataset.statistics.items():
         said = ", ".join(f"{count:,} {what}" for what, count in vars(counts).items() if count is not None)
-        yield f"published, {split}: {said}"
+        yield f"  {published}, {split}: {said}"
     yield ""
-    yield "protocols (the first one selects)"
-    yield from (f"  {line}" for line in list_protocols({"dataset.name": name}))
+    yield "protocols (the first is the headline)"
+    yield from _protocols(dataset(Path()))
+    validation = dataset(Path()).validation()
+    if validation.query == "train":
+        yield f"  An epoch is chosen on held-out training people: {_in_words(validation).partition('; ')[2]}"
+    else:
+        yield f"  An epoch is chosen by {_in_words(validation)}"
     fields = [(f"dataset.{key}", field) for key, field in keys(dataset.Config) if key != "name"]
     if fields:
         yield ""

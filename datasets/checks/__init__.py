@@ -45,4 +45,5 @@ def examine(
     except DataError as error:
         yield Finding("error", str(error))
     else:
-        yield Finding("ok", f"fingerprints: {', '.join(fingerprints)}")
+        if fingerprints:
+            yield Finding("ok", f"fingerprints: {', '.join(fingerprints)}")
