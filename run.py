@@ -166,7 +166,8 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
 
     rows = ablation.split(",") if ablation else [None]
     file = Path(config) if config else None
-    return [resolve(combination, file, row) for combination in product(values) for row in rows]
+    plans = [resolve(combination, file, row) for combination in product(values) for row in rows]
+    return list({plan.spec.run_id: plan for plan in plans}.values())
 
 
 def _carry_out(plan: "Resolved") -> "RunFolder":
@@ -237,7 +238,7 @@ def evaluate(words: Sequence[str]) -> int:
         else:
             result = evaluate_run(str(run_id), selection, options, reporter)
     if reporter.leads:
-        reporter.evaluation_table(result.rows)
+        reporter.evaluation_table(result.rows, result.options)
         print(f"selection: {marked(result.selection)}")
         print(result.folder)
     return 0
@@ -328,10 +329,14 @@ def encode(words: Sequence[str]) -> int:
 
 
 def _required(values: dict[str, str], key: str, usage: str) -> str:
-    from datasets.errors import UsageError
+    from datasets.errors import UsageError, did_you_mean
 
     if key not in values:
-        raise UsageError(f"Say which {key.removesuffix('.name')}. {usage.splitlines()[0]}")
+        short = key.removesuffix(".name")
+        for word in values:
+            if hint := did_you_mean(word, [short]):
+                raise UsageError(f"Unknown key {word}.{hint}")
+        raise UsageError(f"Say which {short}. {usage.splitlines()[0]}")
     return values.pop(key)
 
 

@@ -46,6 +46,8 @@ class Evaluation:
     selection: str
     rows: list[dict[str, Any]]
     """One row per protocol, as in a run's own scores, and `options` where it differs from the evaluation's."""
+    options: str
+    """Of the evaluation, in words."""
 
 
 def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], listen: Listener) -> Evaluation:
@@ -69,12 +71,20 @@ def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], 
 
         audit = Audit(data.splits, data.protocols, spec.evaluate, spec.clips, embed)
         scored = audit.scored()
+        changed = _changed(audit.fingerprints(), made_of)
+        if changed:
+            files = f"The files of {', '.join(changed)} are not those that {run.run_id} was scored on"
+            listen({"event": "warning", "message": f"{files}: these scores cannot be set beside the run's own."})
         leads = world.leads
-    folder = run.path / "evaluations" / _digest(to_plain(spec.evaluate), to_plain(spec.clips), selection)
+    folder = (
+        run.path
+        / "evaluations"
+        / _digest(to_plain(spec.evaluate), to_plain(spec.clips), selection, audit.fingerprints())
+    )
     rows = [{"selection": selection, "epoch": epoch, **row} for row in audit.rows(scored)]
     if leads:
         audit.write(folder, selection, scored, rows, {"run": run.run_id})
-    return Evaluation(folder, selection, rows)
+    return Evaluation(folder, selection, rows, _in_words(spec.evaluate))
 
 
 def evaluate_features(file: Path, dataset_name: str, values: Mapping[str, Any]) -> Evaluation:
@@ -92,7 +102,7 @@ def evaluate_features(file: Path, dataset_name: str, values: Mapping[str, Any]) 
     folder = _features_folder(session, dataset_name, source, evaluate, clips)
     rows = [{"selection": OUTSIDE, "epoch": None, **row} for row in audit.rows(scored)]
     audit.write(folder, OUTSIDE, scored, rows, source)
-    return Evaluation(folder, OUTSIDE, rows)
+    return Evaluation(folder, OUTSIDE, rows, _in_words(evaluate))
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,11 @@ class Audit:
         embed = self.embed(flip)
         return None if embed is None else embed_splits(self.splits, protocols, embed)
 
+    def fingerprints(self) -> dict[str, str]:
+        """Of the files of each split."""
+        names = dict.fromkeys(name for protocol in self.protocols for name in (protocol.query, protocol.gallery))
+        return {name: self.splits.dataset.fingerprint(self.splits.samples(name)) for name in names}
+
     def rows(self, scored: Sequence[Scored]) -> list[dict[str, Any]]:
         return [{"protocol": one.protocol.name, "options": one.options, **one.ranking.scores()} for one in scored]
 
@@ -152,9 +167,22 @@ class Audit:
             one.ranking.save(folder / f"{name}@{selection}.npz")
         for split in dict.fromkeys(name for one in self.protocols for name in (one.query, one.gallery)):
             save_samples(folder / "splits" / f"{split}.npz", self.splits.samples(split))
+        about = {"fingerprints": self.fingerprints()}
         described = [asdict(protocol) | {"ignore": str(protocol.ignore)} for protocol in self.protocols]
         options = {"evaluate": to_plain(self.config), "clips": to_plain(self.clips)}
-        write_json(folder / "scores.json", {**source, **options, "protocols": described, "scores": rows})
+        write_json(folder / "scores.json", {**source, **about, **options, "protocols": described, "scores": rows})
+
+
+def _in_words(config: EvaluateConfig) -> str:
+    parts = [
+        f"{config.metric} distance",
+        "normalised" if config.normalise else "not normalised",
+        "with flip" if config.flip else "without flip",
+    ]
+    rerank = config.rerank
+    if rerank.method != "none":
+        parts.append(f"re-ranked ({rerank.method}, k1={rerank.k1}, k2={rerank.k2}, weight={rerank.weight:g})")
+    return ", ".join(parts)
 
 
 def _other_options(config: EvaluateConfig) -> list[tuple[str, dict[str, Any]]]:
@@ -169,6 +197,8 @@ def _other_options(config: EvaluateConfig) -> list[tuple[str, dict[str, Any]]]:
     ]
     if config.metric == "cosine" and not config.normalise:
         del changes[-1]  # the dot product is no distance that re-ranking could start from
+    elif config.rerank.method != "none":
+        del changes[2]
     # Squared Euclidean distance between unit vectors is 2 - 2 cosine: the same ranking.
     same = config.model_copy(update={"metric": "cosine"}) if config.normalise else config
     return [(words, change) for words, change in changes if same.model_copy(update=change) != same]
@@ -179,6 +209,12 @@ def _features_folder(
 ) -> Path:
     digest = _digest(source["content"], source["dataset"], to_plain(evaluate), to_plain(clips))
     return session.runs / "features" / f"{dataset}-{Path(source['file']).stem}-{digest}"
+
+
+def _changed(fingerprints: Mapping[str, str], made_of: Mapping[str, Any]) -> list[str]:
+    """The splits whose files a run knew as others."""
+    known = {name: split["fingerprint"] for name, split in made_of["splits"].items()}
+    return [name for name, fingerprint in fingerprints.items() if known.get(name, fingerprint) != fingerprint]
 
 
 def _digest(*content: Any) -> str:

@@ -42,16 +42,26 @@ class FeatureFile:
             raise DataError(f"{path} lacks an array: it must hold `features` and `paths` ({error.args[0]}).") from None
         except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise DataError(
-                f"{path} cannot be read without unpickling ({error}): save it with numpy.savez, as a numeric "
-                f"`features` and a string `paths` array."
+                f"{path} is damaged, or holds Python objects, which are not unpickled ({error}): save it again with "
+                f"numpy.savez, as a numeric `features` and a string `paths` array."
             ) from None
-        if features.ndim != 2 or features.dtype.kind != "f" or paths.ndim != 1 or paths.dtype.kind != "U":
+        if (
+            features.ndim != 2
+            or not features.shape[1]
+            or features.dtype.kind != "f"
+            or paths.ndim != 1
+            or paths.dtype.kind != "U"
+        ):
             raise DataError(
                 f"{path} holds features {features.dtype}{list(features.shape)} and paths "
                 f"{paths.dtype}{list(paths.shape)}: expected floating-point features [N, D] and string paths [N]."
             )
         if len(features) != len(paths):
             raise DataError(f"{path} holds {len(features)} features for {len(paths)} paths: expected one for each.")
+        if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
+            raise DataError(
+                f"{path} holds NaN or infinite numbers, first for {paths[bad[0]]}: compute these features again."
+            )
         names = tuple(name.replace("\\", "/") for name in paths.tolist())
         return cls(path, features.astype(np.float32), names)
 
@@ -75,7 +85,7 @@ class FeatureFile:
             if missing := [path for path, row in zip(paths, found, strict=True) if row is None]:
                 raise DataError(
                     f"{self.path} lacks {len(missing)} of the {len(paths)} images of {split} (first: {missing[0]}): "
-                    f"its paths should end like those, for example {self.paths[0] if self.paths else 'none is there'}."
+                    f"paths should end like that one; here the first is {self.paths[0] if self.paths else 'missing'}."
                 )
             return torch.from_numpy(self.features[np.array(found, dtype=np.int64)])
 

@@ -6,10 +6,10 @@ Both splits take part: the other queries and the whole gallery decide about each
 Shapes: Q queries, G gallery entries, N = Q + G, D dimensions, B queries of one block.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from datasets.config import Strict
@@ -29,6 +29,12 @@ class RerankConfig(Strict):
     """Nearest images, the image itself included, whose encodings are averaged; DIFFER's and MADE's codes ask for 15."""
     weight: float = Field(default=0.3, ge=0, le=1)
     """Share λ of the original distance in the final one; 1 ranks as without re-ranking."""
+
+    @model_validator(mode="after")
+    def _in_use(self) -> Self:
+        if self.method == "none" and (self.k1, self.k2, self.weight) != (20, 6, 0.3):
+            raise ValueError("k1, k2 and weight do nothing without re-ranking: set rerank.method=k-reciprocal as well")
+        return self
 
 
 NO_RERANKING = RerankConfig()

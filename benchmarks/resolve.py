@@ -20,6 +20,7 @@ from datasets.clips import ClipConfig
 from datasets.errors import UsageError, did_you_mean
 from methods import METHODS
 
+from .protocols import choose
 from .spec import EvaluateConfig, Session, Spec, to_plain
 from .words import NAMES, SHORT
 
@@ -153,6 +154,7 @@ def resolve(command_line: Mapping[str, Any], config_file: Path | None = None, ab
     spec = _validated(spec_model, nested, origins, known)
     session = _validated(Session, {key: value for key, value in values.items() if key in own}, origins, known)
     spec.check()
+    choose(DATASETS.get(dataset)(Path(), spec.dataset).protocols(), spec.evaluate.protocols)  # refuses unknown names
     return Resolved(spec, session, origins)
 
 

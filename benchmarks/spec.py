@@ -17,7 +17,7 @@ from datasets.captions import CaptionConfig
 from datasets.clips import ClipConfig
 from datasets.config import Strict
 from datasets.masks import MaskConfig
-from datasets.samplers import SamplerConfig, check_batch_size
+from datasets.samplers import SamplerConfig, check_batch_size, check_several_people
 from methods.base import MethodConfig
 
 from .optimisation import OptimiserConfig, ScheduleConfig
@@ -115,6 +115,7 @@ class Spec(Strict):
     def check(self) -> None:
         """Raise UsageError where fields are fine one by one but not together."""
         check_batch_size(self.sampler)
+        check_several_people(self.sampler)
 
 
 class Session(Strict):

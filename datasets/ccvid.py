@@ -22,7 +22,7 @@ _LINE = re.compile(
     r"u(?P<upper>\d\d?)_l(?P<lower>\d\d?)_s(?P<shoes>\d\d?)_c(?P<carried>\d\d?)_a(?P<accessories>\d\d?)",
     re.ASCII,
 )
-_LINE_FORM = "FOLDER PERSON CLOTHES, such as session1/001_01 001 u0_l0_s0_c0_a0"
+_LINE_FORM = "FOLDER PERSON CLOTHES of session 1, 2 or 3, such as session1/001_01 001 u0_l0_s0_c0_a0"
 _FRAME = name_pattern(r"\d{5}\.jpg")
 _FRAME_FORM = "like CCVID's frames, FRAME.jpg such as 00001.jpg"
 _CLOTHES = ("upper", "lower", "shoes", "carried", "accessories")

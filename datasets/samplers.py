@@ -38,6 +38,15 @@ def check_batch_size(config: SamplerConfig) -> None:
         )
 
 
+def check_several_people(config: SamplerConfig) -> None:
+    """Raise UsageError where a batch is one group: all images of one person, so that nothing tells people apart."""
+    if config.batch_size == config.instances > 1:
+        raise UsageError(
+            f"sampler.batch_size={config.batch_size} is one group of sampler.instances={config.instances} images, all "
+            f"of one person: choose sampler.batch_size={2 * config.instances} or more."
+        )
+
+
 def identity_batches(
     persons: IntArray,
     config: SamplerConfig,
@@ -121,8 +130,8 @@ def _distinct(groups: Groups, persons: int, shuffler: random.Random) -> list[lis
 def _mixed_groups(persons: IntArray, clothes: IntArray, config: SamplerConfig, shuffler: random.Random) -> Groups:
     """As many groups of a person as its images fill (one at least), each spread over up to `config.outfits` outfits.
 
-    The K places are shared out in proportion to the outfits' images, by largest remainder, one each at least; within an
-    outfit images are drawn without replacement, with replacement where there are too few.
+    Which outfits is drawn anew for each group. Within an outfit images are drawn without replacement, with replacement
+    where there are too few.
     """
     groups: Groups = {}
     for person, rows in _rows_of(persons).items():
@@ -131,24 +140,26 @@ def _mixed_groups(persons: IntArray, clothes: IntArray, config: SamplerConfig, s
         groups[person] = []
         for _ in range(max(1, len(rows) // config.instances)):
             chosen = shuffler.sample(wardrobe, min(len(wardrobe), config.outfits, config.instances))
+            shares = _shares([len(outfit) for outfit in chosen], config.instances)
             group: list[int] = []
-            for outfit, places in zip(
-                chosen, _shares([len(outfit) for outfit in chosen], config.instances), strict=True
-            ):
-                group += (
-                    shuffler.sample(outfit, places) if places <= len(outfit) else shuffler.choices(outfit, k=places)
-                )
+            for outfit, places in zip(chosen, shares, strict=True):
+                draw = shuffler.sample if places <= len(outfit) else shuffler.choices
+                group += draw(outfit, k=places)
             groups[person].append(group)
     return groups
 
 
 def _shares(sizes: list[int], places: int) -> list[int]:
-    """`places` shared out in proportion to `sizes`, one each at least; the largest remainders get what is left."""
-    exact = [size / sum(sizes) * places for size in sizes]
-    shares = [max(1, int(share)) for share in exact]
+    """`places` shared out in proportion to `sizes`, one each at least; the largest remainders get what is left.
 
-    def surplus(outfit: int) -> float:
-        return shares[outfit] - exact[outfit]
+    There are at least as many places as sizes. In whole numbers, so that equal remainders are equal.
+    """
+    total = sum(sizes)
+    shares = [max(1, size * places // total) for size in sizes]
+
+    def surplus(outfit: int) -> int:
+        """How far the share lies above the exact one, in units of 1 / total."""
+        return shares[outfit] * total - sizes[outfit] * places
 
     while sum(shares) > places:  # small ones were lifted to one
         shares[max((outfit for outfit, share in enumerate(shares) if share > 1), key=surplus)] -= 1

@@ -157,9 +157,11 @@ class Reporter:
             self.console.print(f"\n{caption}", markup=False)
             self.console.print(table)
 
-    def evaluation_table(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """One row per protocol and change of the options; differences, in points, are to the first row."""
+    def evaluation_table(self, rows: Sequence[Mapping[str, Any]], options: str = "") -> None:
+        """One row per protocol and change of the `options`; differences, in points, are to the first row."""
         changed = any(row["options"] for row in rows)
+        if options:
+            self.console.print(options, markup=False)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in ("protocol", *["options"] * changed):
             table.add_column(column)

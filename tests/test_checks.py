@@ -178,9 +178,8 @@ def test_a_split_that_only_older_conventions_need_is_a_warning_when_it_is_empty(
 def test_nothing_is_said_about_files_where_no_split_can_be_read(walks):
     walks.root.rename(walks.root.with_name("elsewhere"))
     lines = everything(walks)
-    assert [line for line in lines if line.startswith("error")] == [
-        f"error: {walks.root / name} holds no images." for name in walks.splits
-    ]
+    said = [line for line in lines if line.startswith("error")]
+    assert said == [f"error: {walks.root / walks.splits[0]} holds no images."], "one cause, one sentence"
     assert not any("images:" in line or "masks:" in line for line in lines)
 
 

@@ -228,6 +228,22 @@ def test_a_damaged_record_is_named_and_does_not_hide_the_other_runs(
     assert "-s1" in capsys.readouterr().out
 
 
+def test_an_evaluation_on_other_files_says_so(tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    """The score of other images cannot be set beside the run's own; the record tells which files it is of."""
+    run.main(tiny)
+    folder = only_run(tiny)
+    data = folder.data()
+    data["splits"]["gallery"]["fingerprint"] = "of other files"
+    (folder.path / "data.json").write_text(json.dumps(data))
+    places = [word for word in tiny if word.startswith(("runs=", "cache="))]
+    capsys.readouterr()
+    assert run.main(["evaluate", f"run={folder.run_id}", *places]) == 0
+    printed = capsys.readouterr().out
+    assert "warning: The files of gallery are not those" in printed
+    scores = json.loads((Path(printed.splitlines()[-1]) / "scores.json").read_text())
+    assert set(scores["fingerprints"]) == {"query", "gallery"}
+
+
 def test_one_word_is_a_list_of_one(tiny: list[str], capsys: pytest.CaptureFixture) -> None:
     assert run.main([*tiny, "evaluate.protocols=standard"]) == 0
     folder = only_run(tiny)
@@ -250,6 +266,9 @@ def test_one_word_is_a_list_of_one(tiny: list[str], capsys: pytest.CaptureFixtur
         ("image.mean=0.5", r"written as image\.mean=\[a,b,…\]"),
         ("optimiser.lr=inf", r"optimiser\.lr=inf: Input should be a finite number"),
         ("runs=", r"Cannot read runs="),
+        ("evaluate.rerank.k1=5", r"set rerank\.method=k-reciprocal as well"),
+        ("sampler.instances=16", r"all of one person: choose sampler\.batch_size=32"),
+        ("protocols=foo", r"Unknown protocol foo"),
         ("runs=README.md", r"README\.md"),
         ("cache=README.md", r"README\.md"),
     ],

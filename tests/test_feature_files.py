@@ -59,17 +59,20 @@ def test_good_features_get_full_marks_and_a_record(data: Path, tmp_path: Path, c
         "cloth-changing@features.npz",
         "same-clothes@features.npz",
         "scores.json",
+        "splits",
         "standard@features.npz",
     ]
 
 
 def test_the_audit_scores_every_convention(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     saved(tmp_path / "mine.npz", data)
+    assert run.main(words(data, tmp_path / "mine.npz", "evaluate.rerank.method=k-reciprocal", "protocols=all")) == 0
+    assert "dot product" not in capsys.readouterr().out, "re-ranking cannot start from it"
     assert run.main(words(data, tmp_path / "mine.npz", "protocols=all")) == 0
     printed = capsys.readouterr().out
     for said in ("standard-changers", "not normalised, euclidean", "not normalised, dot product", "re-ranked"):
         assert said in printed
-    assert "flip" not in printed, "the images are not at hand"
+    assert "with flip" not in printed, "the images are not at hand"
 
 
 def test_missing_images_are_counted_and_named(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -99,8 +102,10 @@ def test_two_features_for_one_image_are_refused(data: Path, tmp_path: Path) -> N
     [
         ({"features": np.zeros((2, 4))}, "must hold `features` and `paths`"),
         ({"features": np.zeros((2, 4)), "paths": np.array(["a"])}, "2 features for 1 paths"),
+        ({"features": np.zeros((1, 0)), "paths": np.array(["a"])}, r"expected floating-point features \[N, D\]"),
+        ({"features": np.full((1, 2), np.nan), "paths": np.array(["a"])}, "NaN or infinite numbers, first for a"),
         ({"features": np.zeros(4), "paths": np.array(["a"])}, r"expected floating-point features \[N, D\]"),
-        ({"features": np.zeros((1, 4)), "paths": np.array(["a"], dtype=object)}, "without unpickling"),
+        ({"features": np.zeros((1, 4)), "paths": np.array(["a"], dtype=object)}, "are not unpickled"),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:
@@ -113,7 +118,7 @@ def test_a_missing_file_and_one_of_another_kind_are_refused(tmp_path: Path) -> N
     with pytest.raises(DataError, match="does not exist"):
         FeatureFile.read(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is damaged"):
         FeatureFile.read(tmp_path / "text.npz")
 
 

@@ -211,4 +211,4 @@ def _text_parts(words: str) -> list[dict[str, Any]]:
 
 def _plan(what: str, left: int, total: int, model: str, per_minute: float) -> str:
     duration = str(timedelta(seconds=math.ceil(60 * left / per_minute)))
-    return f"{what}: {left:,} of {total:,} to ask {model}, {per_minute:g} a minute: {duration} h or longer"
+    return f"{what}: {left:,} of {total:,} to ask {model}, {per_minute:g} a minute: at least {duration}"

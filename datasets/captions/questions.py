@@ -84,7 +84,7 @@ def read_object(answer: str, *, keys: Sequence[str]) -> tuple[str, ...]:
         raise UnusableAnswerError(f"it is {len(answer)} letters long")
     found = [value for value in _objects(answer) if any(_plain(key) in keys for key in value)]
     if not found:
-        raise UnusableAnswerError(f"it holds no JSON object with the keys {', '.join(keys)}")
+        raise UnusableAnswerError(f"it holds no JSON object with the key{'s' * (len(keys) > 1)} {', '.join(keys)}")
     values = {_plain(key): value for key, value in found[-1].items()}
     sentences = []
     for key in keys:

@@ -40,6 +40,9 @@ def read_splits(dataset: ReIDDataset) -> tuple[dict[str, Samples], list[Finding]
         else:
             if not len(splits[name]):
                 problems[f"{name} is empty: unpack the dataset's archive again."] = level
+    if not splits and len(problems) > 1:  # one cause: the wrong folder
+        (message, level), *_ = problems.items()
+        return splits, [Finding(level, message)]
     return splits, [Finding(level, message) for message, level in problems.items()]
 
 
