@@ -33,6 +33,7 @@ Train, select, evaluate and record one experiment, or every combination of comma
   data=DIR            folder that holds the datasets (or the variable CCREID_DATA)
   seed=0,1,2          one run each
   config=FILE         YAML or Python with any of the keys; `_base_` inherits
+  plugin=FILE.py      a method or dataset of your own, docs/add-a-method.md (evaluate, show, list, check take it too)
   ablation=NAME       a row of the method's ablation table (`show method=NAME`)
   print=config        print every key, its value and where it came from, and stop
   dry=true            list the runs with their ids and what is done, and stop
@@ -43,11 +44,13 @@ Several GPUs for one run: torchrun --nproc-per-node 4 run.py method=… dataset=
 EVALUATE_HELP = """\
 usage: python run.py evaluate run=ID [selection=last|validation|oracle] [protocols=all] [evaluate.KEY=VALUE …]
        python run.py evaluate features=FILE.npz dataset=NAME data=DIR [protocols=all] [evaluate.KEY=VALUE …]
+       python run.py evaluate checkpoint=FILE method=NAME dataset=NAME data=DIR [protocols=all] [KEY=VALUE …]
 
-Score a finished run again, or features that any other code base computed, under other options of the evaluation
-(protocols, metric, flip, normalise, rerank.method). protocols=all takes the literature's older conventions too, and the
-first protocol under each option changed alone. The result is written under the run's evaluations/, or runs/features/,
-and leaves the run's own scores alone. Needs no training data; docs/evaluation.md says how to write FILE.npz."""
+Score a finished run again, features that any other code base computed, or a checkpoint that a method's authors wrote,
+under chosen options of the evaluation (protocols, metric, flip, normalise, rerank.method). protocols=all takes the
+literature's older conventions too, and the first protocol under each option changed alone. The result is written under
+the run's evaluations/, runs/features/ or runs/checkpoints/, and leaves the run's own scores alone. Needs no training
+data; docs/evaluation.md says how to write FILE.npz."""
 
 LIST_HELP = """\
 usage: python run.py list methods|datasets|protocols|published|runs [dataset=NAME] [method=NAME] [runs=DIR]
@@ -122,7 +125,7 @@ def main(words: Sequence[str]) -> int:
         if any(word in ("-h", "--help") for word in rest):
             print(VERBS[name].help)
             return 0
-        return VERBS[name].run(rest)
+        return VERBS[name].run(_load_plugin(rest) if name in TAKES_PLUGIN else rest)
     except CCReIDError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -219,24 +222,27 @@ def _print_plans(plans: "list[Resolved]") -> int:
 
 
 def evaluate(words: Sequence[str]) -> int:
-    from benchmarks.evaluation import evaluate_features, evaluate_run
+    from benchmarks.evaluation import evaluate_checkpoint, evaluate_features, evaluate_run
     from benchmarks.selection import marked
     from benchmarks.words import parse_words, read_value
     from datasets.errors import UsageError
     from reports.console import Reporter
 
     values = parse_words(words)
-    run_id, features = values.pop("run", None), values.pop("features", None)
-    if (run_id is None) == (features is None):
-        raise UsageError("evaluate needs either run=ID, or features=FILE.npz and dataset=NAME.")
-    name = None if features is None else _required(values, "dataset.name", EVALUATE_HELP)
-    selection = values.pop("selection", None) if run_id is not None else None
+    sources = {key: values.pop(key) for key in ("run", "features", "checkpoint") if key in values}
+    if len(sources) != 1:
+        raise UsageError("evaluate needs one of run=ID, features=FILE.npz dataset=NAME, checkpoint=FILE method=NAME.")
+    ((source, given),) = sources.items()
+    name = _required(values, "dataset.name", EVALUATE_HELP) if source == "features" else ""
+    selection = values.pop("selection", None) if source == "run" else None
     options = {key: read_value(key, value) for key, value in values.items()}
     with Reporter(quiet=values.get("quiet") == "true") as reporter:
-        if features is not None and name is not None:
-            result = evaluate_features(Path(features), name, options)
+        if source == "features":
+            result = evaluate_features(Path(given), name, options)
+        elif source == "checkpoint":
+            result = evaluate_checkpoint(Path(given), options, reporter)
         else:
-            result = evaluate_run(str(run_id), selection, options, reporter)
+            result = evaluate_run(given, selection, options, reporter)
     if reporter.leads:
         reporter.evaluation_table(result.rows, result.options)
         print(f"selection: {marked(result.selection)}")
@@ -328,6 +334,16 @@ def encode(words: Sequence[str]) -> int:
 # --- words ---
 
 
+def _load_plugin(words: Sequence[str]) -> list[str]:
+    """The words without plugin=FILE, which is imported."""
+    for word in words:
+        if word.startswith("plugin="):
+            from benchmarks.plugins import load_plugin
+
+            load_plugin(Path(word.removeprefix("plugin=")))
+    return [word for word in words if not word.startswith("plugin=")]
+
+
 def _required(values: dict[str, str], key: str, usage: str) -> str:
     from datasets.errors import UsageError, did_you_mean
 
@@ -357,9 +373,10 @@ def _yes(key: str, value: str | None) -> bool:
     return value == "true"
 
 
+TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check")
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", TRAIN_HELP),
-    "evaluate": Verb(evaluate, "score a finished run, or features from elsewhere, under chosen options", EVALUATE_HELP),
+    "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", EVALUATE_HELP),
     "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", LIST_HELP),
     "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", SHOW_HELP),
     "check": Verb(check, "is a dataset's folder right?", CHECK_HELP),

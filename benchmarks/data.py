@@ -19,6 +19,7 @@ from datasets.pixels import pixel_cache
 from methods import METHODS
 
 from .feed import TrainingData
+from .plugins import plugin_facts
 from .protocols import choose
 from .selection import HELD_GALLERY, HELD_QUERY, LAST, VALIDATION, Holdout, hold_out
 from .spec import Session, Spec
@@ -134,6 +135,14 @@ class ExperimentData:
             ),
         )
 
+    def require_masks(self) -> None:
+        """Raise DataError, before anything is trained, where an image that is scored lacks a mask."""
+        protocols = [*self.protocols, *([self.validation] if self.rule == VALIDATION else [])]
+        for split in dict.fromkeys(name for p in protocols for name in (p.query, p.gallery)):
+            for path in self.samples(split).paths:
+                if self.spec.masks.missing == "error" and not self.dataset.has_mask(path):
+                    self.dataset.read_mask(path)  # raises
+
     def training(self) -> TrainingData:
         """The training split without held-out identities, with captions where the method asks for them.
 
@@ -159,7 +168,7 @@ class ExperimentData:
         return METHODS.get(self.spec.method.name).inputs(self.spec.method)
 
     def facts(self) -> dict[str, Any]:
-        """What data.json says: counts and fingerprint of each split that is used, and who is held out."""
+        """What data.json says: counts and fingerprint of each split that is used, who is held out, and plugins."""
         protocols = [*self.protocols, self.dataset.validation()]
         splits = dict.fromkeys(["train", *(name for p in protocols for name in (p.query, p.gallery))])
         expected = self.dataset.expected()
@@ -182,4 +191,4 @@ class ExperimentData:
             "differences": [finding.message for findings in differences.values() for finding in findings],
             "held_out": [] if self.holdout is None else self.holdout.persons.tolist(),
             "selection": self.rule,
-        }
+        } | plugin_facts(self.spec.method.name, self.dataset.name)

@@ -18,17 +18,19 @@ from datasets.clips import ClipConfig
 from datasets.errors import UsageError, did_you_mean
 from datasets.files import write_json
 from methods import METHODS
-from methods.base import Facts, Method
+from methods.base import Facts, Loaded, Method
+from methods.weights import read_state_dict
 
 from .data import ExperimentData, Listener, open_dataset
 from .distribution import joined
 from .experiment import embedder, make_repeatable, read_weights
 from .feature_files import FeatureFile
+from .plugins import plugin_facts, require_same_plugins
 from .protocols import choose
 from .ranking import Features, Ranking
 from .records import RunFolder, RunStore
 from .reranking import RerankConfig
-from .resolve import resolve_evaluation, resolve_features
+from .resolve import resolve, resolve_evaluation, resolve_features
 from .scoring import Embed, compare, embed_splits
 from .spec import EvaluateConfig, Session, to_plain
 from .splits import Splits, save_samples
@@ -53,6 +55,7 @@ class Evaluation:
 def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], listen: Listener) -> Evaluation:
     """Score the weights of `selection` (by default the run's headline) under `values`, keys of the evaluation."""
     run = RunStore(Path(values.get("runs", "runs"))).get(run_id)
+    require_same_plugins(run)
     selection = selection or run.headline
     weights = _weights(run, selection)
     resolved = resolve_evaluation(run.spec(), values)
@@ -85,6 +88,52 @@ def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], 
     if leads:
         audit.write(folder, selection, scored, rows, {"run": run.run_id})
     return Evaluation(folder, selection, rows, _in_words(spec.evaluate))
+
+
+def evaluate_checkpoint(file: Path, values: Mapping[str, Any], listen: Listener) -> Evaluation:
+    """Score a checkpoint that a method's authors wrote, in the setting of the method's recipe for the dataset.
+
+    `values`: keys of the whole configuration. Needs no training data, and only the masks that the test itself uses.
+    """
+    resolved = resolve(values)
+    spec, session = resolved.spec, resolved.session
+    image = spec.image
+    kind: type[Method] = METHODS.get(spec.method.name)
+    loaded = kind.from_official(read_state_dict(file), spec.method.for_checkpoint(), image.height, image.width)
+    for remark in _remarks(file, loaded):
+        listen({"event": "note", "message": remark})
+    with joined(session.device) as world:
+        make_repeatable(world)
+        data = ExperimentData(open_dataset(spec.dataset, session), spec, session, listen)
+        method = loaded.method.to(world.device)
+        cameras = np.arange(loaded.method.facts.cameras)
+
+        def embed(flip: bool) -> Embed:
+            return embedder(method, data, cameras, world, flip)
+
+        audit = Audit(data.splits, data.protocols, spec.evaluate, spec.clips, embed)
+        scored = audit.scored()
+        leads = world.leads
+    source: dict[str, Any] = {"checkpoint": str(file), "content": _file_digest(file), "spec": to_plain(spec)}
+    source |= plugin_facts(spec.method.name, spec.dataset.name)
+    digest = _digest(source["content"], source["spec"], audit.fingerprints())
+    folder = session.runs / "checkpoints" / f"{spec.dataset.name}-{spec.method.name}-{file.stem}-{digest}"
+    rows = [{"selection": OUTSIDE, "epoch": None, **row} for row in audit.rows(scored)]
+    if leads:
+        audit.write(folder, OUTSIDE, scored, rows, source)
+    return Evaluation(folder, OUTSIDE, rows, _in_words(spec.evaluate))
+
+
+def _remarks(file: Path, loaded: Loaded) -> list[str]:
+    """What was used of a checkpoint, and what not."""
+    facts = loaded.method.facts
+    used = sum(1 for _ in loaded.method.state_dict()) - len(loaded.absent)
+    remarks = [f"{file}: {used} tensors used; {facts.persons} identities and {facts.cameras} cameras in training"]
+    for what, names in (("not used", loaded.ignored), ("not in the file, and not needed", loaded.absent)):
+        if names:
+            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+            remarks.append(f"{what}: {', '.join(names[:6])}{more}")
+    return [*remarks, *loaded.remarks]
 
 
 def evaluate_features(file: Path, dataset_name: str, values: Mapping[str, Any]) -> Evaluation:
@@ -219,6 +268,11 @@ def _changed(fingerprints: Mapping[str, str], made_of: Mapping[str, Any]) -> lis
 
 def _digest(*content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _file_digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _weights(run: RunFolder, selection: str) -> Path:

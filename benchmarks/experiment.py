@@ -24,6 +24,7 @@ from .embedding import embed
 from .environment import environment
 from .feed import TrainingFeed, derived_seed
 from .interruption import Interruption
+from .plugins import require_same_plugins
 from .ranking import Ranking
 from .records import RunFolder, RunStore, recorded
 from .scoring import Embed, score
@@ -37,6 +38,7 @@ from .training import DivergedError, Trainer
 def run(spec: Spec, session: Session, listen: Listener) -> RunFolder:
     """Carry out `spec`, or what is left of it, and return its folder. `listen` hears of everything that happens."""
     folder = RunStore(session.runs).open(spec.run_id)
+    require_same_plugins(folder)
     if folder.status()["state"] == "done" and folder.scores() and folder.spec():
         listen({"event": "already-done", "run": folder.run_id})
         return folder
@@ -76,6 +78,8 @@ class Experiment:
         self.spec, self.session, self.world, self.folder, self.stop = spec, session, world, folder, stop
         self._listen = listen
         self.data = ExperimentData(open_dataset(spec.dataset, session), spec, session, listen)
+        if "mask" in METHODS.get(spec.method.name).test_inputs(spec.method):
+            self.data.require_masks()
         training = self.data.training()
         facts, self.training_cameras = training.facts(spec), np.unique(training.samples.camera)
         torch.manual_seed(derived_seed(spec.seed))

@@ -11,8 +11,10 @@ from torch import Tensor
 from datasets.augment import augment
 from datasets.base import IntArray, Samples, UInt8Array
 from datasets.captions import CaptionFeatures
+from datasets.clips import training_positions
 from datasets.errors import UsageError
 from datasets.samplers import identity_batches
+from methods import METHODS
 from methods.base import Batch, Facts
 
 from .distribution import World
@@ -46,6 +48,8 @@ class TrainingData:
             text_width=0 if self.captions is None else self.captions.features.shape[-1],
             label_set=spec.masks.label_set,
             wardrobes=self._wardrobes(),
+            mean=spec.image.mean,
+            std=spec.image.std,
         )
 
     def _wardrobes(self) -> tuple[tuple[int, ...], ...]:
@@ -66,6 +70,7 @@ class TrainingFeed:
     ):
         """`pixels` [M, H, W, 3] and `masks` [M, H, W] are of the whole split."""
         self.data, self.pixels, self.masks, self.spec, self.world = data, pixels, masks, spec, world
+        self.clips = takes_clips(spec, data)
         self.labels = {
             name: torch.from_numpy(np.unique(getattr(data.samples, name), return_inverse=True)[1].astype(np.int64))
             for name in ("person", "camera", "clothes")
@@ -82,7 +87,8 @@ class TrainingFeed:
     def index(self, epoch: int) -> IntArray:
         """[steps, per_step, batch_size] rows of the samples; the last, incomplete step is dropped.
 
-        Of a piece of a tracklet, one of its images is taken at random each time it is drawn.
+        Of a piece of a tracklet, one of its images is taken at random each time it is drawn; for a method that takes
+        clips, the frames of one: [steps, per_step, batch_size, clips.length].
         """
         batches = identity_batches(
             self._drawn.person,
@@ -100,12 +106,25 @@ class TrainingFeed:
                 f"{len(batches)}: lower it, or sampler.batch_size."
             )
         batches = batches[: steps * self.per_step].reshape(steps, self.per_step, -1)
-        return batches if self.data.pieces is None else self._one_of(self.data.pieces[batches], epoch)
+        if self.data.pieces is None:
+            return batches
+        pieces = self.data.pieces[batches]
+        return self._clip_of(pieces, epoch) if self.clips else self._one_of(pieces, epoch)
 
     def _one_of(self, pieces: IntArray, epoch: int) -> IntArray:
         """A row in each of `pieces` [..., 2], all with the same chance."""
         generator = np.random.default_rng(derived_seed(self.spec.seed, epoch, self.world.rank))
         return pieces[..., 0] + generator.integers(0, pieces[..., 1])
+
+    def _clip_of(self, pieces: IntArray, epoch: int) -> IntArray:
+        """Rows of a clip [..., clips.length] in each of `pieces` [..., 2]."""
+        generator = np.random.default_rng(derived_seed(self.spec.seed, epoch, self.world.rank))
+        length, stride = self.spec.clips.length, self.spec.clips.stride
+        clips = [
+            first + training_positions(frames, length, stride, generator)
+            for first, frames in pieces.reshape(-1, 2).tolist()
+        ]
+        return np.stack(clips).reshape(*pieces.shape[:-1], length)
 
     def steps(self, epoch: int) -> int:
         return len(self.index(epoch))
@@ -125,7 +144,7 @@ class TrainingFeed:
                 ]
 
     def _read(self, index: IntArray) -> tuple[Tensor, Tensor | None]:
-        """uint8 [per_step, B, H, W, 3] (and masks), page-locked where a GPU waits for them."""
+        """uint8 [per_step, B, H, W, 3] (and masks), B clips [B, T, …], page-locked where a GPU waits for them."""
         rows = self.data.rows[index]
         images = torch.from_numpy(self.pixels[rows])
         masks = None if self.masks is None else torch.from_numpy(self.masks[rows])
@@ -135,7 +154,7 @@ class TrainingFeed:
 
     def _batch(self, images: Tensor, masks: Tensor | None, rows: IntArray, place: tuple[int, int, int]) -> Batch:
         device, image = self.world.device, self.spec.image
-        index = torch.from_numpy(rows)
+        index = torch.from_numpy(rows if rows.ndim == 1 else rows[:, 0])
         images = images.to(device, non_blocking=True)
         masks = None if masks is None else masks.to(device, non_blocking=True)
         generator = torch.Generator().manual_seed(derived_seed(self.spec.seed, *place, self.world.rank))
@@ -150,6 +169,27 @@ class TrainingFeed:
             caption_summary=None if self.summary is None else self.summary[index].to(device),
             mask=masks,
         )
+
+
+def takes_clips(spec: Spec, data: TrainingData) -> bool:
+    """Whether the method takes clips. Raises UsageError where it does and there are none, or the other way round."""
+    if not METHODS.get(spec.method.name).takes_clips(spec.method):
+        if spec.clips.length != 1:
+            raise UsageError(
+                f"clips.length={spec.clips.length}: this configuration of {spec.method.name} takes single images: set "
+                "clips.length=1, or choose a video backbone."
+            )
+        return False
+    if data.pieces is None:
+        raise UsageError(
+            f"This configuration of {spec.method.name} takes clips, and {spec.dataset.name} compares single images: "
+            "choose a dataset of tracklets, or a backbone for images."
+        )
+    if spec.clips.length == 1:
+        raise UsageError(
+            f"This configuration of {spec.method.name} takes clips: set clips.length to the frames of one, such as 8."
+        )
+    return True
 
 
 def derived_seed(*numbers: int) -> int:

@@ -30,7 +30,9 @@ def pooled(features: Features, pool: Pool, config: ClipConfig) -> Features:
 
     frames: the mean over a tracklet's images. clips: the mean over the clips that cover it, each the mean of its
     images, as CAL evaluates CCVID; an image that fills up the last clip counts again. unit-clips: each clip is scaled
-    to unit length before the mean over clips. Raises DataError where images belong to no tracklet.
+    to unit length before the mean over clips. A method that takes clips has given each image the feature of its clip,
+    so that clips and unit-clips are means over what it said of clips, and frames too, but for the weight of a clip that
+    is filled up. Raises DataError where images belong to no tracklet.
     """
     if features.tracklet is None:
         raise DataError("The images belong to no tracklets: choose a protocol that ranks images.")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from datasets.errors import CCReIDError
+from datasets.errors import CCReIDError, UsageError
 from methods.base import Batch, Method, TrainingSet
 
 from .distribution import World
@@ -42,7 +42,12 @@ class Trainer:
     def __init__(
         self, method: Method, feed: TrainingFeed, spec: Spec, world: World, embed: Callable[[], Tensor] | None = None
     ):
-        """`embed`: features of all training images, for methods that ask for them before an epoch."""
+        """`embed`: features of all training images, for methods that ask for them before an epoch.
+
+        Raises UsageError where a method that has nothing to train is asked to.
+        """
+        if not method.phases and spec.train.epochs:
+            raise UsageError(f"method={spec.method.name} is not trained: set train.epochs=0.")
         self.method, self.feed, self.spec, self.world = method, feed, spec, world
         self.embed = embed or _no_features
         self._start_optimisers()
@@ -55,7 +60,9 @@ class Trainer:
 
     def _start_optimisers(self) -> None:
         method = self.method
-        self.model: nn.Module = self.world.wrap(method, some_unused=method.idle_parameters or len(method.phases) > 1)
+        self.model: nn.Module = method
+        if method.phases:
+            self.model = self.world.wrap(method, some_unused=method.idle_parameters or len(method.phases) > 1)
         self.optimisers = {
             phase: build_optimiser(method.phase_parameters(phase), self.spec.optimiser) for phase in method.phases
         }

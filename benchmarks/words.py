@@ -13,7 +13,8 @@ SHORT = NAMES | {"protocols": "evaluate.protocols"}
 """Keys that may be written short."""
 LISTS = frozenset({"evaluate.protocols"})
 """Keys whose commas separate the words of one list, instead of several runs."""
-PATHS = frozenset({"data", "caption_folder", "mask_folder", "runs", "cache", "features"})
+FOLDERS = {"data", "caption_folder", "mask_folder", "runs", "cache"}
+PATHS = frozenset(FOLDERS | {"features", "checkpoint", "plugin", "method.weights_file"})
 """Keys whose values are never lists: a comma may stand in a path."""
 
 

@@ -1,7 +1,8 @@
 """Augmentation of whole uint8 batches on the device, in the order of the papers' recipes.
 
 zoom-crop → pad-and-crop → flip → normalise → erase. All random numbers are drawn on the CPU, so that what happens to a
-batch is a function of the generator's state alone and not of the device. B images, H × W pixels.
+batch is a function of the generator's state alone and not of the device. B images, H × W pixels; a clip's frames, T of
+them, share one draw.
 """
 
 from collections.abc import Sequence
@@ -60,6 +61,10 @@ class Draws:
     def to(self, device: torch.device) -> "Draws":
         return Draws(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
 
+    def for_each_of(self, frames: int) -> "Draws":
+        """Each draw `frames` times in a row."""
+        return Draws(*(getattr(self, field.name).repeat_interleave(frames) for field in fields(self)))
+
 
 def augment(
     images: Tensor,
@@ -71,13 +76,20 @@ def augment(
 ) -> tuple[Tensor, Tensor | None]:
     """uint8 [B, H, W, 3] → augmented and normalised float32 [B, 3, H, W] on the same device.
 
+    Clips [B, T, H, W, 3] → [B, T, 3, H, W]: what happens to one frame happens to all of its clip. Masks then are
+    [B, T, H, W].
     `masks` uint8 [B, H, W] are zoomed (to the nearest pixel), cropped and flipped together with the images; padding is
     0, background. With `erase_masks` so is the erased rectangle.
     `generator`: on the CPU. `mean`, `std`: per channel, of images scaled to 0 … 1.
     """
-    batch, height, width, _ = images.shape
-    draws = draw(batch, height, width, config, generator)
+    frames = images.shape[1] if images.ndim == 5 else 0
+    height, width, _ = images.shape[-3:]
+    draws = draw(len(images), height, width, config, generator)
     noise = _erasing_noise(draws, height, width, generator) if config.erase_fill == "random" else None
+    if frames:
+        images, draws = images.flatten(0, 1), draws.for_each_of(frames)
+        masks = None if masks is None else masks.flatten(0, 1)
+        noise = None if noise is None else noise.repeat_interleave(frames, dim=0)
     chosen = draws.zoomed.nonzero().flatten()  # on the CPU: its length is known without waiting for the device
     draws, chosen = draws.to(images.device), chosen.to(images.device, non_blocking=True)
 
@@ -89,14 +101,16 @@ def augment(
         moved = _fill(moved, inside, config, noise)
         if masks is not None and config.erase_masks:
             masks = masks.masked_fill(inside, 0)
+    if frames:
+        moved, masks = moved.unflatten(0, (-1, frames)), None if masks is None else masks.unflatten(0, (-1, frames))
     return moved, masks
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 [B, H, W, 3] → float32 [B, 3, H, W], (x / 255 - mean) / std per channel."""
+    """uint8 [*, H, W, 3] → float32 [*, 3, H, W], (x / 255 - mean) / std per channel."""
     scale = [torch.tensor(list(values), dtype=torch.float32, device=images.device) for values in (mean, std)]
-    centre, spread = (values.view(1, 3, 1, 1) for values in scale)
-    return images.permute(0, 3, 1, 2).contiguous().float().div_(255).sub_(centre).div_(spread)  # in place: 2 × faster
+    centre, spread = (values.view(3, 1, 1) for values in scale)
+    return images.movedim(-1, -3).contiguous().float().div_(255).sub_(centre).div_(spread)  # in place: 2 × faster
 
 
 def draw(batch: int, height: int, width: int, config: AugmentConfig, generator: torch.Generator) -> Draws:

@@ -192,6 +192,11 @@ class ReIDDataset(ABC):
 
         Raises DataError where there is no mask, or none with one label a pixel.
         """
+        if not self.mask_path(path).exists():
+            raise DataError(
+                f"{path} has no mask: {self.mask_path(path)} does not exist; put it there, name another folder with "
+                f"mask_folder=DIR, or set masks.missing=background."
+            )
         labels = np.asarray(_open(self.mask_path(path), None))  # a palette would turn labels into colours
         if labels.ndim != 2 or labels.dtype != np.uint8:
             raise DataError(

@@ -1,4 +1,7 @@
-"""Backbones by name: a timm model without its classifier, one feature per image, local or downloaded weights."""
+"""Backbones by name: a timm model without its classifier, one feature per image, local or downloaded weights.
+
+`open_clip:NAME` stands for the image tower of an open_clip model: see open_clip_towers.py.
+"""
 
 import logging
 import math
@@ -8,6 +11,7 @@ from typing import Any, Literal, Self
 import timm
 import torch
 from pydantic import PositiveInt
+from timm.layers.helpers import to_2tuple
 from timm.models import is_model_in_modules
 from torch import Tensor, nn
 
@@ -35,17 +39,20 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 TOKEN_MODULES = ["eva", "vision_transformer"]
 """timm files whose models are a sequence of tokens: they need the image size, and take a token offset."""
+OPEN_CLIP = "open_clip:"
+"""Beginning of the names of open_clip's image towers."""
 
 
 class BackboneConfig(MethodConfig):
     """The backbone's share of a method's configuration."""
 
     backbone: str = "resnet50"
-    """eva02_clip_l, eva02_clip_b, eva02_clip_tiny, resnet50, resnet18, resnet_tiny, or any timm model name."""
+    """eva02_clip_l, eva02_clip_b, eva02_clip_tiny, resnet50, resnet18, resnet_tiny, any timm model name, or
+    open_clip:NAME for the image tower of an open_clip model (open_clip:NAME.TAG says which weights)."""
     weights_file: Path | None = None
     """Local pretrained weights, .safetensors or PyTorch; goes before `pretrained`."""
     pretrained: bool | None = None
-    """true: timm downloads the weights; false: random weights; unset: random weights, with a warning."""
+    """true: timm or open_clip downloads the weights; false: random; unset: random, with a warning."""
     patch_size: PositiveInt | None = None
     """Transformers: side of a patch in pixels; unset: the architecture's own."""
     embed_dim: PositiveInt | None = None
@@ -79,12 +86,13 @@ class BackboneConfig(MethodConfig):
 class Backbone(nn.Module):
     """A timm model without its classifier: images [B, 3, H, W] → features [B, width]."""
 
-    def __init__(self, trunk: Any, takes_tokens: bool):
+    def __init__(self, trunk: Any, takes_tokens: bool, width: int | None = None):
         super().__init__()
         self.trunk = trunk
         self.takes_tokens = takes_tokens
         """Whether `forward` accepts a token offset."""
-        self.width: int = trunk.num_features
+        # Not num_features where they differ: some heads have a layer of their own ahead of the classifier.
+        self.width: int = getattr(trunk, "head_hidden_size", trunk.num_features) if width is None else width
 
     def forward(self, images: Tensor, token_offset: Tensor | None = None) -> Tensor:
         """`token_offset` [B, 1, width] is added to every token ahead of the first block (transformers only)."""
@@ -95,9 +103,20 @@ class Backbone(nn.Module):
         if token_offset is not None:
             tokens = tokens + token_offset
         tokens = self.trunk.norm_pre(tokens)
-        for block in self.trunk.blocks:
-            tokens = block(tokens) if rotation is None else block(tokens, rope=rotation)
+        of_each_block = getattr(self.trunk, "rope_mixed", False)
+        for number, block in enumerate(self.trunk.blocks):
+            turn = rotation[number] if rotation is not None and of_each_block else rotation
+            tokens = block(tokens) if turn is None else block(tokens, rope=turn)
         return self.trunk.forward_head(self.trunk.norm(tokens), pre_logits=True)
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] → [B, W, h, w], what a convolutional network pools. Raises UsageError where there are none."""
+        if self.takes_tokens:
+            raise UsageError("A transformer ends in tokens, not in feature maps: choose a ResNet as method.backbone.")
+        maps = self.trunk.forward_features(images)
+        if maps.ndim != 4 or maps.shape[1] != self.width:
+            raise UsageError("This backbone does not end in feature maps [B, width, h, w]: choose a ResNet.")
+        return maps
 
     def reset_final_norm(self) -> None:
         """Set the last LayerNorm of a transformer to weight 1, bias 0."""
@@ -113,31 +132,42 @@ def build_backbone(
     pretrained: bool | None = None,
     pad_images: bool = False,
     last_stride: Literal[1, 2] = 1,
-    **architecture: int,
+    **architecture: Any,
 ) -> Backbone:
     """The backbone called `name` for images of `image_size` (height, width); arguments as in `BackboneConfig`.
 
     Raises UsageError for an unknown name, an option the architecture lacks, or a size that would be cropped silently;
     DataError for weights that are missing, unsafe or of another architecture.
     """
+    if name.startswith(OPEN_CLIP):
+        from .open_clip_towers import build_tower  # 1 s that the others do not need
+
+        return build_tower(name, image_size, weights_file, pretrained, pad_images, architecture)
     timm_name, overrides = ALIASES.get(name, (name, {}))
     _check_name(name, timm_name)
     options: dict[str, Any] = {"num_classes": 0} | overrides | architecture
     takes_tokens = is_model_in_modules(timm_name, TOKEN_MODULES)
     if takes_tokens:
         options |= _token_grid(name, timm_name, options, image_size, pad_images)
+    elif (published := timm.get_pretrained_cfg(timm_name)) is not None and published.fixed_input_size:
+        options |= _fixed_size(name, timm_name, options, image_size, published.input_size[1:])
     trunk = _create(name, timm_name, options, pretrained=bool(pretrained) and weights_file is None)
     if last_stride == 1 and is_model_in_modules(timm_name, ["resnet"]):
         _remove_last_stride(trunk, name)
     if weights_file is not None:
         load_weights(trunk, weights_file, name)
     elif pretrained is None:
-        logger.warning(
-            "%s starts from random weights: set method.weights_file to a local file, method.pretrained=true to "
-            "download them, or method.pretrained=false if random weights are meant.",
-            name,
-        )
+        announce_random_weights(name)
     return Backbone(trunk, takes_tokens)
+
+
+def announce_random_weights(name: str) -> None:
+    """Say so where nobody asked for them."""
+    logger.warning(
+        "%s starts from random weights: set method.weights_file to a local file, method.pretrained=true to "
+        "download them, or method.pretrained=false if random weights are meant.",
+        name,
+    )
 
 
 def _check_name(name: str, timm_name: str) -> None:
@@ -163,18 +193,51 @@ def _token_grid(
             f"method.embed_dim={trunk.embed_dim} does not suit method.num_heads={heads}: it should be a multiple of "
             f"{step}, such as {-(-trunk.embed_dim // step) * step}."
         )
-    patch = trunk.patch_embed.patch_size
-    smaller = tuple(side // step * step for side, step in zip(image_size, patch, strict=True))
-    larger = tuple(math.ceil(side / step) * step for side, step in zip(image_size, patch, strict=True))
-    if smaller == image_size:
-        return {"img_size": image_size}
-    if pad_images:
-        return {"img_size": larger, "dynamic_img_size": True, "dynamic_img_pad": True}
+    size = whole_patches(name, trunk.patch_embed.patch_size, image_size, pad_images)
+    return {"img_size": size} | ({"dynamic_img_size": True, "dynamic_img_pad": True} if size != image_size else {})
+
+
+def whole_patches(
+    name: str, patch: tuple[int, int], image_size: tuple[int, int], pad_images: bool | None
+) -> tuple[int, int]:
+    """`image_size`, which must divide into patches, or the next larger size that does where images are to be padded.
+
+    `pad_images` None: they cannot be. Raises UsageError with the nearest sizes, since a patch embedding would drop the
+    pixels beyond the last whole patch.
+    """
+    smaller = (image_size[0] // patch[0] * patch[0], image_size[1] // patch[1] * patch[1])
+    larger = (math.ceil(image_size[0] / patch[0]) * patch[0], math.ceil(image_size[1] / patch[1]) * patch[1])
+    if smaller == image_size or pad_images:
+        return larger
     sizes = " or ".join(f"{height}×{width}" for height, width in (smaller, larger) if height and width)
     raise UsageError(
         f"Images of {image_size[0]}×{image_size[1]} (image.height, image.width) do not divide into {name}'s patches of "
-        f"{patch[0]}×{patch[1]} pixels: use {sizes}, or method.pad_images=true."
+        f"{patch[0]}×{patch[1]} pixels: use {sizes}{'' if pad_images is None else ', or method.pad_images=true'}."
     )
+
+
+def _fixed_size(
+    name: str, timm_name: str, options: dict[str, Any], image_size: tuple[int, int], own: tuple[int, ...]
+) -> dict[str, Any]:
+    """timm's options for another model that is built for one size, such as Swin or BEiT: tried out without weights.
+
+    `own`: the size of its published weights.
+    """
+    sized: dict[str, Any] = {"img_size": image_size}
+    try:
+        with torch.device("meta"):
+            trunk: Any = timm.create_model(timm_name, **options, **sized).eval()
+            patch: Any = to_2tuple(getattr(getattr(trunk, "patch_embed", None), "patch_size", 1))
+            whole_patches(name, patch, image_size, None)
+            trunk(torch.empty(1, 3, *image_size))
+    except (TypeError, ValueError, AssertionError, RuntimeError):
+        if own == image_size:
+            return {}
+        raise UsageError(
+            f"{name} is built for images of {own[0]}×{own[1]} and does not take {image_size[0]}×{image_size[1]}: set "
+            f"image.height={own[0]} and image.width={own[1]}, or choose another method.backbone."
+        ) from None
+    return sized
 
 
 def _create(name: str, timm_name: str, options: dict[str, Any], *, pretrained: bool) -> Any:

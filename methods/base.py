@@ -29,14 +29,17 @@ class Facts:
     """What the labels of parsing masks mean, one of `datasets.masks.LABEL_SETS`."""
     wardrobes: tuple[tuple[int, ...], ...] = ()
     """The outfits (0 … clothes-1) that each training identity wears; empty where clothes are not labelled."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """How images were normalised: a pixel of value x in 0 … 1 is (x - mean) / std per channel."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch on the device. B images."""
+    """One training batch on the device. B images, or B clips of T frames."""
 
     images: Tensor
-    """[B, 3, H, W] float32, augmented and normalised."""
+    """[B, 3, H, W] float32, augmented and normalised; [B, T, 3, H, W] for a method that takes clips."""
     person: Tensor
     """[B] int64, 0 … persons-1."""
     camera: Tensor
@@ -44,7 +47,7 @@ class Batch:
     clothes: Tensor
     """[B] int64, 0 … clothes-1."""
     index: Tensor
-    """[B] int64, row in the training split."""
+    """[B] int64, row in the training split; of a clip that of its first frame."""
     caption: Tensor | None = None
     """[B, F, D] text features, one row per aspect in the order of `datasets.captions.ASPECTS`; None unless needed."""
     caption_summary: Tensor | None = None
@@ -113,7 +116,7 @@ class Method(nn.Module):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Extra inputs in a batch that the whole method uses: "caption", "mask"."""
     phases: ClassVar[tuple[str, ...]] = ("model",)
-    """Optimiser steps per batch, in order; the last one's learning rate is what is printed."""
+    """Optimiser steps per batch, in order; the last one's learning rate is printed. Empty: nothing is trained."""
     constant_phases: ClassVar[frozenset[str]] = frozenset()
     """Phases whose learning rate does not follow the schedule."""
     idle_parameters: ClassVar[bool] = False
@@ -140,6 +143,11 @@ class Method(nn.Module):
         return frozenset()
 
     @classmethod
+    def takes_clips(cls, config: MethodConfig) -> bool:
+        """Whether images come as clips of several frames, [B, T, 3, H, W], in training and at test."""
+        return False
+
+    @classmethod
     def from_official(cls, state: Mapping[str, Tensor], config: MethodConfig, height: int, width: int) -> Loaded:
         """The method, with the weights of its authors' checkpoint and sizes that these tell.
 
@@ -158,7 +166,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def embed(self, images: Tensor, cameras: Tensor | None = None, **extras: Tensor) -> Tensor:
-        """[B, 3, H, W] → [B, D] features, not normalised. `cameras` [B]: training index, -1 where it is unknown.
+        """[B, 3, H, W], or clips, → [B, D] features, not normalised. `cameras` [B]: training index, -1: unknown.
 
         `extras`: masks [B, H, W] uint8 where `test_inputs` asks for "mask".
         """

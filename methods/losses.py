@@ -74,3 +74,27 @@ def image_text_contrastive(
         return F.cross_entropy(similarity, torch.arange(len(image), device=image.device))
     same = (person[:, None] == person[None, :]).to(similarity.dtype)
     return F.cross_entropy(similarity, same / same.sum(dim=1, keepdim=True))
+
+
+def supervised_contrastive(features: Tensor, person: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss (Khosla et al., NeurIPS 2020, arXiv 2004.11362, equation 2).
+
+    `features` [B, W], not normalised here. An image's positives are the others of its person; the denominator holds all
+    other images of the batch. The mean is over the anchors that have a positive, 0 where none has.
+    """
+    similarity = features @ features.T / temperature  # [B, B]
+    others = without_self(torch.ones_like(similarity, dtype=torch.bool))
+    everyone = similarity.masked_fill(~others, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return mean_over_positives(everyone - similarity, without_self(person[:, None] == person[None, :]))
+
+
+def mean_over_positives(terms: Tensor, positive: Tensor) -> Tensor:
+    """[B, B] → scalar: the mean over each anchor's positives, then over the anchors that have any, 0 where none has."""
+    positives = positive.sum(dim=1)
+    of_anchors = terms.masked_fill(~positive, 0.0).sum(dim=1) / positives.clamp(min=1)
+    return of_anchors.sum() / (positives > 0).sum().clamp(min=1)
+
+
+def without_self(pairs: Tensor) -> Tensor:
+    """[B, B] bool, with the diagonal switched off."""
+    return pairs & ~torch.eye(len(pairs), dtype=torch.bool, device=pairs.device)

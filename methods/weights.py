@@ -8,7 +8,7 @@ import logging
 import math
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ from datasets.errors import DataError
 
 logger = logging.getLogger("ccreid")
 
-WRAPPERS = ("state_dict", "model", "model_ema", "module")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "module")
 """Keys under which training codes store the state dict beside other things."""
+
+NUMPY_SCALARS = ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+"""What a pickled numpy scalar calls, by numpy 1 and 2: scores that training codes store beside the weights."""
 
 PREFIXES = ("module.", "backbone.trunk.", "visual.trunk.", "visual.")
 """Where one of these occurs, the backbone is what lies under it and everything else is another part of the model."""
@@ -44,8 +47,13 @@ def load_weights(trunk: nn.Module, path: Path, name: str) -> None:
     Positional embeddings are resized to the trunk's grid; a classifier and other parts the trunk lacks are left out and
     logged. Raises DataError where the file cannot be read safely or holds another architecture.
     """
+    fit_weights(trunk, read_state_dict(path), str(path), name)
+
+
+def fit_weights(trunk: nn.Module, state: Mapping[str, Tensor], path: str, name: str) -> list[str]:
+    """`load_weights` from a state dict; `path` stands for it in messages. Returns the names that were not used."""
     own = trunk.state_dict()
-    found = _fit_positions(rename(read_state_dict(path), own), trunk)
+    found = _fit_positions(rename(state, own), trunk)
     unfit = [key for key in own if key in found and found[key].shape != own[key].shape]
     missing = [key for key in own if key not in found and not _may_be_missing(key)]
     if unfit or missing:
@@ -62,16 +70,21 @@ def load_weights(trunk: nn.Module, path: Path, name: str) -> None:
     logger.info("%s: %d of %d tensors loaded; not used: %s", path, len(own) - len(absent), len(own), _listed(unused))
     if absent:
         logger.warning("%s does not hold %s: left at their initial values.", path, _listed(absent))
+    return unused
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, or of a PyTorch file read without unpickling. Raises DataError."""
+    """The tensors of a .safetensors file, or of a PyTorch file read without unpickling. Raises DataError.
+
+    Numpy scalars beside the tensors are skipped, without running any code of numpy's.
+    """
     if not path.is_file():
         raise DataError(f"The weights file {path} does not exist: check method.weights_file.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(_Skipped, name) for name in NUMPY_SCALARS]):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
             f"{path} holds Python objects besides tensors and is not unpickled, because that can run code: "
@@ -109,8 +122,13 @@ def rename(state: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Ten
 def _fit_positions(state: dict[str, Tensor], trunk: Any) -> dict[str, Tensor]:
     """`state` with its positional embedding [1, 1+N, W] resized to the trunk's grid, bicubic with antialiasing.
 
-    A table of a square number of patches is taken for a square grid.
+    A table of a square number of patches is taken for a square grid. open_clip's own transformers have one of [1+N, W].
     """
+    if (flat := state.get("positional_embedding")) is not None and flat.ndim == 2 and hasattr(trunk, "grid_size"):
+        if math.isqrt(len(flat) - 1) ** 2 != len(flat) - 1:
+            return state
+        table = resample_abs_pos_embed(flat[None], new_size=list(trunk.grid_size), num_prefix_tokens=1)
+        return state | {"positional_embedding": table[0]}
     table, own = state.get("pos_embed"), getattr(trunk, "pos_embed", None)
     if table is None or own is None or table.ndim != 3 or table.shape[2] != own.shape[2]:
         return state
@@ -137,3 +155,36 @@ def _shape(tensor: Tensor) -> str:
 def _listed(keys: list[str], most: int = 8) -> str:
     more = f" and {len(keys) - most} more" if len(keys) > most else ""
     return (", ".join(keys[:most]) or "nothing") + more
+
+
+class _Skipped:
+    """Takes the place of a pickled object that nobody needs, and does nothing with what it is made of."""
+
+    def __init__(self, *_: Any):
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+def load_official(
+    method: nn.Module, state: Mapping[str, Tensor], our_name: Callable[[str], str], needless: Callable[[str], bool]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Copy `state`, written by the authors' code, into `method`; (names in it not used, names of ours not in it).
+
+    `our_name`: a name of theirs → ours. `needless`: whether the test does without one of ours. Raises DataError where
+    the file lacks another one, or holds one in another size.
+    """
+    own = method.state_dict()
+    theirs = {our_name(name): name for name in state}
+    for name, tensor in own.items():
+        if name not in theirs and not needless(name):
+            raise DataError(f"The checkpoint is incomplete: nothing in it becomes our {name}.")
+        if name in theirs and (found := state[theirs[name]]).shape != tensor.shape:
+            raise DataError(
+                f"The checkpoint is of another architecture: {theirs[name]} is {_shape(found)} there, {_shape(tensor)} "
+                "as configured; choose the method.backbone that belongs to it."
+            )
+    method.load_state_dict({name: state[theirs[name]] for name in own if name in theirs}, strict=False)
+    ignored = tuple(sorted(theirs[name] for name in theirs.keys() - own.keys()))
+    return ignored, tuple(sorted(own.keys() - theirs.keys()))

@@ -68,6 +68,9 @@ class Reporter:
     def on_warning(self, event: Mapping[str, Any]) -> None:
         self.console.print(f"warning: {event['message']}", markup=False)
 
+    def on_note(self, event: Mapping[str, Any]) -> None:
+        self.say(event["message"])
+
     def on_already_done(self, event: Mapping[str, Any]) -> None:
         self.say(f"{event['run']} is finished; nothing to do.")
 

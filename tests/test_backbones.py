@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import timm
 import torch
@@ -117,6 +118,194 @@ def test_weights_that_cannot_be_downloaded_name_the_mend(monkeypatch):
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(DataError, match=r"cannot be downloaded .*method\.weights_file"):
         build_backbone("resnet18", image_size=(64, 32), pretrained=True)
+
+
+# --- other families of timm ---
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_small_patch14_dinov2",
+        "vit_small_patch14_reg4_dinov2",
+        "vit_small_patch16_dinov3",
+        "vit_base_patch16_siglip_224",
+        "vit_small_patch16_rope_mixed_224",
+    ],
+)
+def test_token_families_take_upright_images_the_way_timm_does(name: str):
+    """Register tokens, rotary tables alone, attention pooling, and a rotary table for every block."""
+    size = (56, 28) if "patch14" in name else (64, 32)
+    backbone = build_backbone(name, image_size=size, pretrained=False, depth=2).eval()
+    images = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.normal_(std=0.1)  # class tokens and layer scales start so small that an error would not show
+        torch.testing.assert_close(backbone(images), backbone.trunk(images))
+    assert backbone(images).shape == (2, backbone.width)
+
+
+def test_dinov2_weights_for_square_images_serve_upright_ones(tmp_path):
+    def dinov2(size: tuple[int, int], file: Path | None = None) -> Backbone:
+        name = "vit_small_patch14_reg4_dinov2"
+        return build_backbone(name, image_size=size, depth=1, embed_dim=48, num_heads=4, weights_file=file).eval()
+
+    square = dinov2((56, 56))
+    torch.save(square.trunk.state_dict(), tmp_path / "weights.pt")
+    upright = dinov2((112, 42), tmp_path / "weights.pt")
+    assert upright.trunk.pos_embed.shape == (1, 24, 48), "no places for the class token and the registers"
+    mean = square.trunk.pos_embed.mean(dim=1)
+    torch.testing.assert_close(upright.trunk.pos_embed.mean(dim=1), mean, rtol=0, atol=0.02)
+    assert torch.equal(upright.trunk.reg_token, square.trunk.reg_token)
+
+
+def test_the_width_is_that_of_the_feature_where_the_head_has_a_layer_of_its_own():
+    backbone = build_backbone("mobilenetv3_small_050", image_size=(64, 32), pretrained=False).eval()
+    assert backbone(torch.randn(1, 3, 64, 32)).shape == (1, backbone.width)
+
+
+def test_a_model_for_one_size_takes_another_or_says_that_it_does_not():
+    swin = build_backbone("swin_tiny_patch4_window7_224", image_size=(64, 32), pretrained=False, depths=(1, 1, 1, 1))
+    assert swin.eval()(torch.randn(1, 3, 64, 32)).shape == (1, swin.width)
+    with pytest.raises(UsageError, match=r"patches of 4×4 pixels: use 60×32 or 64×32\.$"):
+        build_backbone("swin_tiny_patch4_window7_224", image_size=(62, 32), pretrained=False)
+    with pytest.raises(UsageError, match=r"built for images of 224×224 and does not take 64×32: set image\.height=224"):
+        build_backbone("efficientformer_l1", image_size=(64, 32), pretrained=False)
+
+
+def test_maps_are_those_that_the_network_pools():
+    resnet = build_backbone("resnet_tiny", image_size=(64, 32), pretrained=False).eval()
+    images = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(resnet.feature_maps(images).mean(dim=(2, 3)), resnet(images))
+    with pytest.raises(UsageError, match="A transformer ends in tokens"):
+        tiny_eva().feature_maps(images)
+
+
+# --- image towers of open_clip ---
+
+TINY_CLIP = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 64, "layers": 2, "head_width": 16},
+    "text_cfg": {"context_length": 4, "vocab_size": 8, "width": 16, "heads": 2, "layers": 1},
+}
+"""An open_clip model of its own kind; the one below takes its image tower from timm."""
+TINY_TIMM_CLIP = TINY_CLIP | {
+    "vision_cfg": {
+        "timm_model_name": "vit_tiny_patch16_224",
+        "timm_pool": "token",
+        "timm_proj": None,
+        "image_size": 224,
+    },
+    "custom_text": True,
+}
+
+
+@pytest.fixture
+def clips(monkeypatch):
+    """open_clip, knowing these two."""
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", TINY_CLIP)
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-quickgelu", TINY_CLIP | {"quick_gelu": True})
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-timm", TINY_TIMM_CLIP)
+
+
+def saved_clip(name: str, file: Path) -> Path:
+    """Weights of the whole model, image and text, as open_clip saves them."""
+    torch.manual_seed(2)
+    torch.save(open_clip.create_model(name).state_dict(), file)
+    return file
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-quickgelu"])
+def test_open_clips_own_tower_gives_what_open_clip_pools_on_upright_images(name, clips, tmp_path):
+    """Weights for 64×64; the resize of the positions to 128×32 is compared with open_clip's own."""
+    file = saved_clip(name, tmp_path / "clip.pt")
+    size = (128, 48)
+    tower = build_backbone(f"open_clip:{name}", image_size=size, weights_file=file).eval()
+    reference = open_clip.create_model(name, pretrained=str(file), force_image_size=size).visual.eval()
+    reference.proj = None
+    images = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(tower(images), reference(images), rtol=1e-5, atol=1e-5)
+        assert torch.equal(tower(images, torch.zeros(2, 1, 64)), tower(images))
+        assert not torch.allclose(tower(images, torch.ones(2, 1, 64)), tower(images))
+    assert tower(images).shape == (2, tower.width) == (2, 64), "the trunk's feature, not the 24 numbers beside the text"
+    assert not any("token_embedding" in key or key == "proj" for key in tower.trunk.state_dict())
+
+
+def test_as_many_patches_in_another_grid_are_resized_too(clips, tmp_path):
+    """4×4 positions are not those of 8×2: open_clip itself would take them over in reading order."""
+    file = saved_clip("tiny", tmp_path / "clip.pt")
+    square = build_backbone("open_clip:tiny", image_size=(64, 64), weights_file=file)
+    upright = build_backbone("open_clip:tiny", image_size=(128, 32), weights_file=file)
+    same = [torch.equal(*(one.trunk.positional_embedding[row] for one in (square, upright))) for row in range(17)]
+    assert same == [True] + [False] * 16
+
+
+def test_a_tower_that_open_clip_takes_from_timm_is_timms(clips, tmp_path):
+    file = saved_clip("tiny-timm", tmp_path / "clip.pt")
+    tower = build_backbone("open_clip:tiny-timm", image_size=(64, 32), weights_file=file).eval()
+    reference = open_clip.create_model("tiny-timm", pretrained=str(file), force_image_size=(64, 32)).visual.trunk.eval()
+    images = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        expected = reference.forward_head(reference.forward_features(images), pre_logits=True)
+        torch.testing.assert_close(tower(images), expected, rtol=1e-4, atol=1e-4)
+    assert tower.takes_tokens
+
+
+def test_open_clips_towers_refuse_or_pad_what_they_would_crop(clips):
+    with pytest.raises(
+        UsageError, match=r"patches of 14×14 pixels: use 252×126 or 266×140, or method\.pad_images=true"
+    ):
+        build_backbone("open_clip:ViT-L-14", image_size=(256, 128), pretrained=False)
+    tower = build_backbone("open_clip:tiny", image_size=(60, 30), pretrained=False, pad_images=True).eval()
+    images = torch.randn(1, 3, 60, 30)
+    changed = images.clone()
+    changed[..., -1, -1] += 100
+    with torch.no_grad():
+        assert not torch.allclose(tower(images), tower(changed))
+
+
+def test_the_options_of_transformers_make_open_clips_small(clips):
+    config = BackboneConfig(
+        backbone="open_clip:ViT-B-16", pretrained=False, patch_size=8, embed_dim=32, depth=1, num_heads=2
+    )
+    tower = config.build(64, 32)
+    assert (tower.width, len(tower.trunk.transformer.resblocks), tower.trunk.grid_size) == (32, 1, (8, 4))
+    tower.trunk.ln_post.weight.data.fill_(3.0)
+    tower.reset_final_norm()
+    assert torch.equal(tower.trunk.ln_post.weight, torch.ones(32))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ViT-B-61", r"open_clip has no model ViT-B-61\. Did you mean ViT-B-16\?"),
+        ("ViT-B-16", r"does not say which weights: Write open_clip:ViT-B-16\.TAG with one of openai, laion400m_e31"),
+        ("ViT-B-16.openay", r"does not say which weights: Did you mean openai\?"),
+        ("ViT-B-16.openai", r"another activation .*: write method\.backbone=open_clip:ViT-B-16-quickgelu\.openai"),
+        ("ViT-S-16", r"Nobody published weights of open_clip:ViT-S-16"),
+        ("RN50.cc12m", r"method\.backbone=resnet50_clip_gap\.openai"),
+    ],
+)
+def test_impossible_towers_are_refused(name: str, message: str, monkeypatch):
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda *_: pytest.fail("nothing should be fetched"))
+    with pytest.raises(UsageError, match=message):
+        build_backbone(f"open_clip:{name}", image_size=(64, 32), pretrained=True)
+
+
+def test_published_weights_are_fetched_and_loaded(clips, tmp_path, monkeypatch):
+    file = saved_clip("tiny", tmp_path / "clip.pt")
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", {"mine": {"file": str(file)}})
+    tower = build_backbone("open_clip:tiny.mine", image_size=(64, 64), pretrained=True)
+    assert torch.equal(tower.trunk.conv1.weight, torch.load(file, weights_only=True)["visual.conv1.weight"])
+
+    def offline(*_):
+        raise FileNotFoundError("Failed to download file. Last error: offline")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", offline)
+    with pytest.raises(DataError, match=r"open_clip:tiny\.mine cannot be downloaded .*method\.weights_file"):
+        build_backbone("open_clip:tiny.mine", image_size=(64, 64), pretrained=True)
 
 
 # --- weight files ---

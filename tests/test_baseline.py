@@ -1,10 +1,13 @@
 """The baseline: where the neck stands, what each term sees, and that it learns."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from benchmarks.optimisation import OptimiserConfig, build_optimiser
+from datasets.errors import UsageError
 from methods import METHODS
 from methods.base import Batch, Facts
 from methods.baseline import Baseline, BaselineConfig
@@ -50,6 +53,110 @@ def test_test_feature_is_taken_on_the_chosen_side_of_the_neck():
 @pytest.mark.parametrize("term", ["identity", "triplet"])
 def test_a_term_with_weight_zero_is_not_computed(term):
     assert set(small(weights={term: 0.0}).losses(small_batch())) == {"identity", "triplet"} - {term}
+
+
+def test_without_options_nothing_of_them_is_there():
+    """The default is the network it always was, number for number of its state."""
+    method = small()
+    others = {name for name in method.state_dict() if not name.startswith("backbone.")}
+    assert {name.partition(".")[0] for name in others} == {"neck", "classifier"}
+
+
+def test_gem_pools_the_maps_with_a_learned_exponent():
+    torch.manual_seed(0)
+    method, images = small(pooling="gem").eval(), small_batch().images
+    average = small().eval()
+    average.backbone.load_state_dict(method.backbone.state_dict())
+    maps = method.backbone.feature_maps(images).clamp(min=1e-6).double()
+    torch.testing.assert_close(
+        method.features(images).double(), maps.pow(3).mean(dim=(2, 3)).pow(1 / 3), rtol=1e-4, atol=1e-5
+    )
+    assert method.pool.p.requires_grad
+    with torch.no_grad():
+        method.pool.p.fill_(1.0)
+        torch.testing.assert_close(method.features(images), average.features(images), rtol=1e-4, atol=1e-5)
+    facts = Facts(persons=4, cameras=2, clothes=4, height=64, width=32)
+    transformer = Baseline(BaselineConfig(backbone="eva02_clip_tiny", depth=1, pretrained=False, pooling="gem"), facts)
+    with pytest.raises(UsageError, match=r"not in feature maps: choose a ResNet"):
+        transformer.embed(images)
+
+
+def test_centre_loss_is_the_mean_squared_distance_and_its_centres_follow_by_their_own_sgd():
+    """The released code: an SGD of rate 0.5 on the centres, whose gradient is freed of the term's weight."""
+    torch.manual_seed(0)
+    method, batch = small(weights={"centre": 0.0005}), small_batch()
+    before = method.centres.centres.clone().requires_grad_(True)
+    term = method.losses(batch)["centre"]
+    feature = method.observed
+    assert feature is not None
+    reference = (feature.detach() - before[batch.person]).pow(2).sum(dim=1).mean()
+    torch.testing.assert_close(term, reference)
+    (gradient,) = torch.autograd.grad(reference, before)
+    torch.testing.assert_close(method.centres.centres, before.detach() - 0.5 * gradient, rtol=1e-5, atol=1e-5)
+    (pull,) = torch.autograd.grad(term, feature)
+    torch.testing.assert_close(pull, 2 * (feature - before[batch.person]).detach() / 8)
+    moved = method.centres.centres.clone()
+    method.eval().losses(batch)
+    assert torch.equal(method.centres.centres, moved), "a test moves nothing"
+    assert "centres.centres" in method.state_dict(), "a checkpoint holds them"
+
+
+def test_arcface_adds_an_angle_to_the_own_class():
+    """Deng et al. 2019, equation 3: cross entropy of s cos(θ + m) for the own class, s cos θ for the others."""
+    torch.manual_seed(0)
+    method, batch = small(head="arcface", arcface_margin=0.3, arcface_scale=16.0), small_batch()
+    identity = method.losses(batch)["identity"]
+    feature = method.observed
+    assert feature is not None
+    neck = F.normalize(F.batch_norm(feature, None, None, training=True))
+    angle = torch.acos(neck @ F.normalize(method.metric_head.W, dim=0))
+    own = F.one_hot(batch.person, 4).bool()
+    torch.testing.assert_close(identity, F.cross_entropy(16 * torch.cos(angle + 0.3 * own), batch.person))
+    assert "classifier.weight" not in method.state_dict()
+
+
+def test_circle_loss_weighs_each_pair_by_how_far_it_is_from_its_optimum():
+    """Sun et al. 2020, equation 6: log(1 + Σ exp(γ α_n (s_n - m)) Σ exp(-γ α_p (s_p - 1 + m)))."""
+    torch.manual_seed(0)
+    method, batch = small(head="circle", circle_margin=0.25, circle_scale=32.0), small_batch()
+    identity = method.losses(batch)["identity"]
+    feature = method.observed
+    assert feature is not None
+    neck = F.normalize(F.batch_norm(feature, None, None, training=True)).double()
+    similarity = neck @ neck.T
+    of_anchors = []
+    for anchor in range(8):
+        same = batch.person == batch.person[anchor]
+        positive = similarity[anchor][same & (torch.arange(8) != anchor)]
+        negative = similarity[anchor][~same]
+        pulled = -32 * (1.25 - positive).clamp(min=0) * (positive - 0.75)
+        pushed = 32 * (negative + 0.25).clamp(min=0) * (negative - 0.25)
+        of_anchors.append(F.softplus(pulled.logsumexp(0) + pushed.logsumexp(0)))
+    torch.testing.assert_close(identity.double(), torch.stack(of_anchors).mean(), rtol=1e-4, atol=1e-4)
+    assert not any(name.startswith(("classifier", "metric_head")) for name in method.state_dict())
+
+
+def test_the_library_of_the_other_heads_is_only_imported_for_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_metric_learning.losses", None)  # importing it now fails
+    small().losses(small_batch())
+    with pytest.raises(ImportError):
+        small(head="circle")
+
+
+@pytest.mark.parametrize("row", Baseline.ablations)
+def test_every_row_of_the_ablation_trains(row):
+    changes = Baseline.ablations[row]
+    config: dict = {}
+    for key, value in changes.items():
+        if key.startswith("method.weights."):
+            config.setdefault("weights", {})[key.removeprefix("method.weights.")] = value
+        elif key.startswith("method."):
+            config[key.removeprefix("method.")] = value
+    method = small(**config)
+    terms = method.losses(small_batch())
+    torch.stack(list(terms.values())).sum().backward()
+    idle = [name for name, parameter in method.named_parameters() if parameter.requires_grad and parameter.grad is None]
+    assert not idle, "several processes would wait for its gradient"
 
 
 def test_training_separates_four_persons():

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from benchmarks.optimisation import OptimiserConfig, ScheduleConfig, build_optimiser, set_learning_rates
 from datasets.captions import ASPECTS
-from datasets.errors import UsageError
+from datasets.errors import DataError, UsageError
 from methods import METHODS
 from methods.base import Batch, Facts
 from methods.differ import Differ, DifferConfig, DifferWeights, factor_contrast, released_factor_contrast
+from methods.weights import read_state_dict
 
 OFFICIAL_TINY = {"patch_size": 14, "embed_dim": 64, "depth": 3, "num_heads": 4}
 """The official network of the golden values: image 56×56."""
@@ -190,6 +191,33 @@ def test_network_equals_the_official_one(golden, case):
         assert ours is not None
         torch.testing.assert_close(ours.reshape(theirs.shape), theirs, **CLOSE)
     assert all(parameter.grad is not None for parameter in parameters.values())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_released_checkpoint_gives_the_official_features(golden, case, tmp_path):
+    """As the authors save it, with the bias that only released weights have; sizes come from the tensors."""
+    official = arrays_of(golden / "differ/model_tiny.npz", f"{case}/")
+    shared = arrays_of(golden / "differ/model_tiny.npz")
+    state = {f"module.{key.removeprefix('sd/')}": value for key, value in official.items() if key.startswith("sd/")}
+    state["module.head_clip_bioReverse.0.head_fc.bias"] = torch.zeros(32)
+    torch.save(state, tmp_path / "eva02_l_bio_best.pth")
+    config = DifferConfig(backbone="eva02_clip_tiny", pretrained=False, num_heads=4)
+    if "camera_strength" in CASES[case]:
+        config = config.model_copy(update={"camera_strength": CASES[case]["camera_strength"]})
+    loaded = Differ.from_official(read_state_dict(tmp_path / "eva02_l_bio_best.pth"), config, 56, 56)
+    assert loaded.method.facts.cameras == len(official["sd/camera_embed"])
+    assert loaded.method.facts.persons == len(official["sd/head.weight"])
+    assert loaded.method.facts.text_width == 32
+    assert any(name.startswith("head_clip_bioReverse") for name in loaded.ignored)
+    assert "camera_embed" not in loaded.ignored
+    with torch.no_grad():
+        feature = loaded.method.eval().embed(shared["img"], shared["cam"])
+    torch.testing.assert_close(feature, official["eval_feat"], **CLOSE)
+
+
+def test_a_checkpoint_of_something_else_is_refused():
+    with pytest.raises(DataError, match="it is not DIFFER's"):
+        Differ.from_official({"fc.weight": torch.zeros(2, 2)}, DifferConfig(), 224, 224)
 
 
 @pytest.mark.parametrize("version", ["HEAD", "V1"])

@@ -124,4 +124,4 @@ def test_a_missing_file_and_one_of_another_kind_are_refused(tmp_path: Path) -> N
 
 def test_either_a_run_or_a_file(capsys: pytest.CaptureFixture) -> None:
     assert run.main(["evaluate"]) == 2
-    assert "either run=ID, or features=FILE.npz" in capsys.readouterr().err
+    assert "one of run=ID, features=FILE.npz dataset=NAME" in capsys.readouterr().err
