@@ -33,21 +33,6 @@ def torchrun(words: list[str], processes: int = 2) -> subprocess.CompletedProces
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["differ", "baseline"])
-def test_two_processes_train_one_model_and_write_one_record(tiny: list[str], method: str) -> None:
-    own = ["method=differ"] if method == "differ" else ["method=baseline", "method.backbone=resnet18"]
-    kept = [word for word in tiny if not word.startswith("method")]
-    words = [*kept, *own, *(word for word in tiny if word.startswith("method.") and method == "differ")]
-    done = torchrun([*words, "select.holdout=0.45", "evaluate.initial=true"])
-    assert done.returncode == 0, done.stderr
-    folder = only_run(words)
-    assert folder.events("start")[0]["processes"] == 2
-    assert [event["epoch"] for event in folder.events("epoch")] == [1, 2], "written by one process only"
-    assert done.stdout.count("epoch   1") == 1
-    assert folder.status()["state"] == "done"
-
-
-@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_with_accumulated_batches(tiny: list[str], tmp_path: Path) -> None:
     """A step sees the same images either way, so a loss that is a mean over images gives the same weights."""
     replaced = ("runs=", "train.epochs")

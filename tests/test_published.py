@@ -34,7 +34,8 @@ def test_datasets_and_protocols_are_those_of_the_adapters(entries: tuple[Publish
 
 
 def test_every_method_of_ours_has_entries(entries: tuple[Published, ...]) -> None:
-    assert set(METHODS.entries) <= {entry.method for entry in entries}
+    papers = set(METHODS.entries) - {"zeroshot"}  # that one is nobody's: a tower as it is
+    assert papers <= {entry.method for entry in entries}
 
 
 def test_every_number_has_a_source_and_lies_between_0_and_100(entries: tuple[Published, ...]) -> None:
