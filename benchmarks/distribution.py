@@ -59,10 +59,14 @@ class World:
         if self.size == 1:
             return model
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=some_unused)
+        # Running statistics are the first process's own, and shared before each evaluation; sharing them at each step
+        # would change them under the features that a method keeps from one phase to the next.
+        return DistributedDataParallel(
+            model, device_ids=devices, find_unused_parameters=some_unused, broadcast_buffers=False
+        )
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give every process the first one's running statistics, as each training step does too."""
+        """Give every process the first one's running statistics."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)

@@ -101,7 +101,7 @@ CLOTHES_CHANGING = STRONG_BASELINE | {
 }
 # Small enough for two CPU cores, from random weights.
 SYNTHETIC = STRONG_BASELINE | {
-    "method.backbone": "resnet18",
+    "method.backbone": "resnet_tiny",  # as the other convolutional methods
     "method.pretrained": False,
     "image.height": 64,
     "image.width": 32,
