@@ -86,5 +86,7 @@ def _features(method: Method, images: Tensor, cameras: Tensor, extras: dict[str,
 
 def _positions(cameras: IntArray, training_cameras: IntArray) -> IntArray:
     """Index of each camera among the sorted training cameras, -1 where it is not there."""
+    if not len(training_cameras):
+        return np.full(len(cameras), -1)
     place = np.searchsorted(training_cameras, cameras).clip(max=len(training_cameras) - 1)
     return np.where(training_cameras[place] == cameras, place, -1)

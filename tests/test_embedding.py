@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.distribution import World
-from benchmarks.embedding import embed
+from benchmarks.embedding import _positions, embed
 from benchmarks.resolve import resolve
 from datasets.base import Samples
 from methods.base import Facts, Method, MethodConfig
@@ -48,6 +48,11 @@ def features(samples: Samples, pixels: np.ndarray, *words: str, batch_size: int 
 def test_a_camera_unseen_in_training_is_handed_over_as_unknown(samples: Samples, pixels: np.ndarray) -> None:
     _, method = features(samples, pixels)
     assert method.cameras == [0, 1, -1, 0, 1]
+
+
+def test_where_no_camera_was_known_every_camera_is_unknown(samples: Samples, pixels: np.ndarray) -> None:
+    """An official checkpoint of a method without camera embeddings tells of none."""
+    assert _positions(samples.camera, np.array([], dtype=np.int64)).tolist() == [-1] * len(samples)
 
 
 def test_flip_adds_the_features_of_the_mirrored_image(samples: Samples, pixels: np.ndarray) -> None:
