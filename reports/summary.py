@@ -59,6 +59,6 @@ def _against(difference: Comparison, p: float) -> list[str]:
     return [
         f"{100 * difference.difference:+.1f}{star}",
         f"{100 * difference.low:+.1f} … {100 * difference.high:+.1f}",
-        f"{p:.3f}",
+        f"{p:.3f}" if p >= 0.001 else "< 0.001",
         f"{100 * difference.detectable:.1f}",
     ]
