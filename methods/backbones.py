@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from datasets.errors import DataError, UsageError, did_you_mean
 
-from .base import MethodConfig
+from .base import MethodConfig, Places
 from .weights import load_weights
 
 logger = logging.getLogger("ccreid")
@@ -118,10 +118,38 @@ class Backbone(nn.Module):
             raise UsageError("This backbone does not end in feature maps [B, width, h, w]: choose a ResNet.")
         return maps
 
+    def places(self) -> Places | None:
+        """The last maps; of a transformer the tokens that the last block attends to, since none but the class token's
+        own are read after it. None where the architecture is not known.
+        """
+        if not self.takes_tokens:
+            return last_maps(self.trunk)
+        norm = getattr(self.trunk.blocks[-1], "norm1", None)
+        grid = self.trunk.patch_embed.grid_size
+        return None if norm is None else Places(norm, lambda tokens: patch_maps(tokens, grid))
+
     def reset_final_norm(self) -> None:
         """Set the last LayerNorm of a transformer to weight 1, bias 0."""
         norm = self.trunk.norm if isinstance(self.trunk.norm, nn.LayerNorm) else self.trunk.fc_norm
         norm.reset_parameters()
+
+
+def last_maps(trunk: Any) -> Places | None:
+    """Of a timm model that ends in maps, as far as timm says which module these come from."""
+    stages = getattr(trunk, "feature_info", None)
+    if not stages:
+        return None
+    stages = stages if isinstance(stages, list) else stages.info
+    module = trunk.get_submodule(stages[-1]["module"])
+    # The last block of a stage, since a method may go through the blocks by itself.
+    module = module[-1] if isinstance(module, nn.Sequential) and len(module) else module
+    channels_last = getattr(trunk, "output_fmt", None) == "NHWC"
+    return Places(module, lambda maps: maps.movedim(-1, 1) if channels_last else maps)
+
+
+def patch_maps(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """[B, n, W] → [B, W, h, w] for a `grid` of h × w patches, which stand behind the class token and others."""
+    return tokens[:, tokens.shape[1] - grid[0] * grid[1] :].mT.unflatten(2, grid)
 
 
 def build_backbone(

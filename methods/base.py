@@ -82,6 +82,16 @@ class Loaded:
     """What else a reader of the scores should know, as sentences."""
 
 
+@dataclass(frozen=True)
+class Places:
+    """The last thing in a network that knows where in the image something is: heat maps are made of it."""
+
+    module: nn.Module
+    """Called on all B images (or frames of clips) at once; what reaches the features beside it is held constant."""
+    as_maps: Callable[[Tensor], Tensor]
+    """That output → [B, C, h, w], in the order of rows and columns of the image."""
+
+
 class Weights(Strict):
     """Factor of each loss term in the sum; 0 switches the term off. Each field is declared with `tune`."""
 
@@ -174,6 +184,11 @@ class Method(nn.Module):
 
     def forward(self, batch: Batch, phase: str = "model") -> dict[str, Tensor]:
         return self.losses(batch, phase)
+
+    def places(self) -> Places | None:
+        """What heat maps are made of: by default the last maps or tokens of `self.backbone`; None: nothing is."""
+        find = getattr(getattr(self, "backbone", None), "places", None)
+        return None if find is None else find()
 
     def observe(self, features: Tensor) -> Tensor:
         """Remember `features` [B, D] so that telemetry can measure each term's gradient on them; returns them."""

@@ -32,6 +32,7 @@ from .backbones import BackboneConfig
 from .base import Batch, Facts, Method, MethodConfig, Weights
 from .layers import BNNeck, GeM, classifier
 from .losses import batch_hard_triplet
+from .recipes import RESNET, TINY_RESNET
 
 
 class BaselineWeights(Weights):
@@ -68,26 +69,15 @@ class BaselineConfig(BackboneConfig):
     """Which side of the batch-norm neck is compared at test."""
 
 
-STRONG_BASELINE: dict[str, Any] = {
-    "method.pretrained": True,
+STRONG_BASELINE: dict[str, Any] = RESNET | {
     "image.height": 256,
     "image.width": 128,
-    "image.interpolation": "bilinear",
-    "augment.flip": 0.5,
-    "augment.zoom_crop": 0.0,
-    "augment.pad_crop": 10,
-    "augment.erase": 0.5,
     "sampler.batch_size": 64,
     "sampler.instances": 4,
     "train.epochs": 120,
-    "optimiser.name": "adam",
-    "optimiser.lr": 3.5e-4,
-    "optimiser.weight_decay": 5e-4,
-    "schedule.name": "multistep",
     "schedule.warmup_epochs": 10,
     "schedule.warmup_factor": 0.1,
     "schedule.milestones": (40, 70),
-    "schedule.decay": 0.1,
 }
 CLOTHES_CHANGING = STRONG_BASELINE | {
     "image.height": 384,
@@ -100,19 +90,16 @@ CLOTHES_CHANGING = STRONG_BASELINE | {
     "schedule.milestones": (20, 40),
 }
 # Small enough for two CPU cores, from random weights.
-SYNTHETIC = STRONG_BASELINE | {
-    "method.backbone": "resnet_tiny",  # as the other convolutional methods
-    "method.pretrained": False,
-    "image.height": 64,
-    "image.width": 32,
-    "augment.pad_crop": 4,
-    "train.epochs": 15,
-    "train.precision": "fp32",
-    "optimiser.lr": 1e-3,
-    "schedule.name": "cosine",
-    "schedule.warmup_epochs": 2,
-    "evaluate.initial": True,
-}
+SYNTHETIC = (
+    STRONG_BASELINE
+    | TINY_RESNET
+    | {
+        "train.epochs": 15,
+        "optimiser.lr": 1e-3,
+        "schedule.name": "cosine",
+        "schedule.warmup_epochs": 2,
+    }
+)
 
 
 @METHODS.register("baseline")

@@ -38,6 +38,7 @@ from .cal_checkpoints import loaded, told_by
 from .clothes_memory import ClothesMemory
 from .cosine_losses import arcface, circle, contrastive, cosface, cosine_triplet, pairwise_circle, pairwise_cosface
 from .layers import CosineClassifier, GeM, classifier, pool_max_avg
+from .recipes import RESNET, TINY_RESNET
 from .video import VIDEO, VideoBackbone, pool_frames
 
 CLOTHES = "clothes"
@@ -99,16 +100,10 @@ class CalConfig(BackboneConfig):
 
 
 # The settings of the released scripts. `train.accumulate` 2: it trains on two GPUs.
-IMAGES: dict[str, Any] = {
+IMAGES: dict[str, Any] = RESNET | {
     "method.backbone": "resnet50",
-    "method.pretrained": True,
-    "image.height": 384,
-    "image.width": 192,
-    "image.interpolation": "bilinear",
-    "augment.flip": 0.5,
     "augment.zoom_crop": 0.5,
     "augment.pad_crop": 0,
-    "augment.erase": 0.5,
     "augment.erase_fill": (0.4914, 0.4822, 0.4465),
     "sampler.kind": "groups",
     "sampler.batch_size": 32,
@@ -116,12 +111,7 @@ IMAGES: dict[str, Any] = {
     "train.epochs": 60,
     "train.accumulate": 2,
     "train.precision": "fp32",
-    "optimiser.name": "adam",
-    "optimiser.lr": 3.5e-4,
-    "optimiser.weight_decay": 5e-4,
-    "schedule.name": "multistep",
     "schedule.milestones": (20, 40),
-    "schedule.decay": 0.1,
     "evaluate.flip": True,
     "evaluate.every": 5,
 }
@@ -147,22 +137,22 @@ VIDEO_RECIPE = IMAGES | {
     "evaluate.every": 10,
 }
 # Small enough for two CPU cores, from random weights.
-SYNTHETIC = IMAGES | {
-    "method.backbone": "resnet_tiny",
-    "method.pretrained": False,
-    "method.clothes_start": 6,
-    "method.adversarial_start": 6,
-    "image.height": 64,
-    "image.width": 32,
-    "augment.erase": 0.0,
-    "sampler.instances": 4,
-    "train.epochs": 16,
-    "train.accumulate": 1,
-    "optimiser.lr": 1e-3,
-    "schedule.milestones": (10, 14),
-    "evaluate.every": 1,
-    "evaluate.initial": True,
-}
+SYNTHETIC = (
+    IMAGES
+    | TINY_RESNET
+    | {
+        "augment.pad_crop": 0,
+        "method.clothes_start": 6,
+        "method.adversarial_start": 6,
+        "augment.erase": 0.0,
+        "sampler.instances": 4,
+        "train.epochs": 16,
+        "train.accumulate": 1,
+        "optimiser.lr": 1e-3,
+        "schedule.milestones": (10, 14),
+        "evaluate.every": 1,
+    }
+)
 RELEASED_MEMORY = {"method.clothes_memory": "last", "method.memory_momentum": 0.0}
 
 

@@ -39,6 +39,7 @@ from .backbones import BackboneConfig
 from .base import Batch, Facts, Loaded, Method, MethodConfig, Weights
 from .layers import BNNeck, classifier, full_precision
 from .losses import batch_hard_triplet
+from .recipes import RESNET, TINY_RESNET
 from .weights import load_official
 
 ModuleName = Literal["c1", "s1", "s2", "c2"]
@@ -95,52 +96,38 @@ class CSSCConfig(BackboneConfig):
         return self
 
 
-LTCC: dict[str, Any] = {
-    "method.pretrained": True,
-    "image.height": 384,
-    "image.width": 192,
-    "image.interpolation": "bilinear",
-    "augment.flip": 0.5,
-    "augment.zoom_crop": 0.0,
-    "augment.pad_crop": 10,
-    "augment.erase": 0.5,
+LTCC: dict[str, Any] = RESNET | {
     "augment.erase_fill": (0.0, 0.0, 0.0),
     "sampler.kind": "distinct",
     "sampler.batch_size": 32,
     "sampler.instances": 8,
     "train.epochs": 120,
     "train.precision": "fp32",
-    "optimiser.name": "adam",
     "optimiser.lr": 3e-4,
-    "optimiser.weight_decay": 5e-4,
-    "schedule.name": "multistep",
     "schedule.warmup_epochs": 10,
     "schedule.warmup_factor": 0.1,
     "schedule.milestones": (30, 60),
-    "schedule.decay": 0.1,
     "evaluate.flip": True,
     "evaluate.every": 5,
 }
 CELEB_REID = LTCC | {"sampler.instances": 4}
 # Not the paper's: from random weights, small enough for two CPU cores. Maps are 4 × 2, hence the strips.
-SYNTHETIC = LTCC | {
-    "method.backbone": "resnet_tiny",
-    "method.pretrained": False,
-    "method.parts": 4,
-    "method.part_width": 64,
-    "method.triplet_start": 5,
-    "image.height": 64,
-    "image.width": 32,
-    "augment.pad_crop": 4,
-    "sampler.batch_size": 64,
-    "sampler.instances": 4,
-    "train.epochs": 14,
-    "optimiser.lr": 1e-3,
-    "schedule.name": "cosine",
-    "schedule.warmup_epochs": 2,
-    "evaluate.every": 2,
-    "evaluate.initial": True,
-}
+SYNTHETIC = (
+    LTCC
+    | TINY_RESNET
+    | {
+        "method.parts": 4,
+        "method.part_width": 64,
+        "method.triplet_start": 5,
+        "sampler.batch_size": 64,
+        "sampler.instances": 4,
+        "train.epochs": 14,
+        "optimiser.lr": 1e-3,
+        "schedule.name": "cosine",
+        "schedule.warmup_epochs": 2,
+        "evaluate.every": 2,
+    }
+)
 
 
 @METHODS.register("cssc")

@@ -27,11 +27,12 @@ from torch import Tensor, nn
 
 from datasets.captions import ASPECTS
 from datasets.config import tune
-from datasets.errors import DataError, UsageError, did_you_mean
+from datasets.errors import UsageError, did_you_mean
 
 from . import METHODS
 from .backbones import BackboneConfig
 from .base import Batch, Facts, Loaded, Method, MethodConfig, Weights
+from .differ_checkpoints import CAMERAS, read
 from .layers import ReversedHeads, classifier, projection
 from .losses import batch_hard_triplet, image_text_contrastive
 from .weights import fit_weights
@@ -288,35 +289,24 @@ class Differ(Method):
 
     @classmethod
     def from_official(cls, state: Mapping[str, Tensor], config: MethodConfig, height: int, width: int) -> Loaded:
-        """Released weights: `blocks.23` and the last norm are called `head_bio` and `norm_bio` there."""
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-        if not {"norm_bio.weight", "pos_embed", "patch_embed.proj.weight"} <= state.keys():
-            raise DataError("The checkpoint holds no norm_bio.weight, pos_embed and patch_embed: it is not DIFFER's.")
-        cameras = len(state["camera_embed"]) if "camera_embed" in state else 0
-        text = [
-            len(value) for key, value in state.items() if key in ("head_clip_bio.weight", "head_clip_bio.fc2.weight")
-        ]
-        sizes = {
-            "embed_dim": state["pos_embed"].shape[-1],
-            "patch_size": state["patch_embed.proj.weight"].shape[-1],
-            "depth": len({key.split(".")[1] for key in state if key.startswith("blocks.")}) + 1,
-            "weights": DifferWeights(identity=0, triplet=0, biometric=0, non_biometric=0),  # their heads train only
-        }
-        persons = len(state["head.weight"]) if "head.weight" in state else 0
-        facts = Facts(persons, max(cameras, 1), 0, height, width, text_width=text[0] if text else 0)
-        method = cls(
-            cast(DifferConfig, config).model_copy(update=sizes | ({} if cameras else {"camera_strength": 0.0})), facts
-        )
-        unused = fit_weights(method.backbone.trunk, state, "The checkpoint", method.config.backbone)
-        if method.camera_embedding is not None:
-            method.camera_embedding.data.copy_(state["camera_embed"].reshape(cameras, -1))
-        remarks = (
+        """Released weights of the encoder; the heads serve training alone."""
+        state, sizes = read(state)
+        unused_terms = DifferWeights(identity=0, triplet=0, biometric=0, non_biometric=0)
+        update: dict[str, Any] = sizes.backbone | {"weights": unused_terms}
+        if not sizes.cameras:
+            update["camera_strength"] = 0.0
+        facts = Facts(sizes.persons, max(sizes.cameras, 1), 0, height, width, text_width=sizes.text_width)
+        method = cls(cast(DifferConfig, config).model_copy(update=update), facts)
+        ignored = fit_weights(method.backbone.trunk, state, "The checkpoint", method.config.backbone)
+        if method.camera_embedding is None:
+            return Loaded(method, tuple(sorted(ignored)))
+        method.camera_embedding.data.copy_(state[CAMERAS].reshape(sizes.cameras, -1))
+        remark = (
             f"Camera embeddings are added {method.config.camera_strength:g}-fold, as in the present code; the first "
             "public one did so once (method.camera_strength=1; 0 leaves them out). A camera beyond the known ones gets "
-            f"method.unknown_camera={method.config.unknown_camera}.",
+            f"method.unknown_camera={method.config.unknown_camera}."
         )
-        ignored = tuple(sorted(key for key in unused if key != "camera_embed" or not method.config.camera_strength))
-        return Loaded(method, ignored, remarks=remarks if cameras else ())
+        return Loaded(method, tuple(sorted(set(ignored) - {CAMERAS})), remarks=(remark,))
 
     def embed(self, images: Tensor, cameras: Tensor | None = None, **extras: Tensor) -> Tensor:
         """[B, 3, H, W], [B] → f [B, W]."""

@@ -21,7 +21,7 @@ Written from a description of the code and tested against numbers that it produc
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -34,9 +34,10 @@ from datasets.errors import DataError, UsageError
 from . import METHODS
 from .backbones import BackboneConfig
 from .base import Batch, Facts, Loaded, Method, MethodConfig, TrainingSet, Weights
-from .k_reciprocal import encode, jaccard
+from .fire_clusters import ClusterConfig, cluster_identities
 from .layers import BNNeck, classifier, full_precision, pool_max_avg
 from .losses import batch_hard_triplet
+from .recipes import RESNET, TINY_RESNET
 from .weights import load_official
 
 
@@ -51,7 +52,7 @@ class FIReWeights(Weights):
     """FAR: cross entropy on the person from maps in another image's style, after E0."""
 
 
-class FIReConfig(BackboneConfig):
+class FIReConfig(BackboneConfig, ClusterConfig):
     weights: FIReWeights = FIReWeights()  # pyright: ignore[reportIncompatibleVariableOverride] (frozen)
     identity_epochs: NonNegativeInt = 25
     """E0: epochs of the identity term alone, before there are clusters."""
@@ -59,14 +60,6 @@ class FIReConfig(BackboneConfig):
     """Share of the identity targets, (1) and (5), spread over all persons."""
     triplet_margin: float | None = 0.3
     """Margin of the triplet; unset (null): soft margin."""
-    eps: Annotated[float, Field(gt=0, le=1)] = tune(0.4, 0.2, 0.8)
-    """DBSCAN: largest Jaccard distance of two neighbours. The authors suggest more for LTCC and DeepChange."""
-    min_samples: PositiveInt = 1
-    """DBSCAN: neighbours, itself included, that make an image the core of a cluster; what joins none is one itself."""
-    neighbours: PositiveInt = 20
-    """k1: length of the lists of neighbours, the image itself included; at most the images of the identity."""
-    average: PositiveInt = 6
-    """k2: nearest images, itself included, over which a neighbourhood's weights are averaged."""
     learned_centres: bool = True
     """false: the centres stay the clusters' means."""
     fresh_optimiser: bool = True
@@ -83,49 +76,6 @@ class FIReConfig(BackboneConfig):
         if self.learned_centres and self.weights.mining > 0 and not self.fresh_optimiser:
             raise ValueError("learned centres are new parameters each epoch: set learned_centres=false as well")
         return self
-
-
-# --- clusters of each identity ---
-
-
-class Clusters(NamedTuple):
-    """N images, C clusters, W feature width; on the CPU."""
-
-    label: Tensor
-    """[N] int64, 0 … C-1: the cluster of each image."""
-    person: Tensor
-    """[C] int64: the identity that each cluster is of."""
-    centre: Tensor
-    """[C, W] mean of the cluster's features, each of unit length."""
-
-
-def cluster(features: Tensor, config: FIReConfig) -> Tensor:
-    """[n] labels 0, 1, … for the images of one identity, from their `features` [n, W] of unit length."""
-    from sklearn.cluster import DBSCAN
-
-    half = round(config.neighbours / 2) + 1
-    vectors = encode(features, neighbours=config.neighbours, half=half, average=config.average, scaled=False).vectors
-    search = DBSCAN(eps=config.eps, min_samples=config.min_samples, metric="precomputed")
-    label = torch.from_numpy(search.fit_predict(jaccard(vectors, vectors.tocsc()))).long()
-    alone = label < 0
-    label[alone] = label.max() + 1 + torch.arange(int(alone.sum()))
-    return label
-
-
-def cluster_identities(features: Tensor, person: Tensor, config: FIReConfig) -> Clusters:
-    """`features` [N, W] of all training images, `person` [N] → clusters, numbered identity by identity."""
-    features = F.normalize(features.cpu(), dim=1)
-    label, persons, centres, number = torch.empty_like(person), [], [], 0
-    for rows in person.argsort(stable=True).split(torch.bincount(person).tolist()):
-        if not len(rows):
-            continue
-        own = cluster(features[rows], config)
-        count = torch.bincount(own)
-        centres.append(torch.zeros(len(count), features.shape[1]).index_add_(0, own, features[rows]) / count[:, None])
-        persons.append(person[rows[0]].expand(len(count)))
-        label[rows] = own + number
-        number += len(count)
-    return Clusters(label, torch.cat(persons), torch.cat(centres))
 
 
 # --- the two modules ---
@@ -190,25 +140,12 @@ def our_name(official: str) -> str:
 
 
 # The table of the repository's README, and what its arguments say for all datasets.
-COMMON: dict[str, Any] = {
-    "method.pretrained": True,
-    "image.height": 384,
-    "image.width": 192,
-    "image.interpolation": "bilinear",
-    "augment.flip": 0.5,
-    "augment.zoom_crop": 0.0,
-    "augment.pad_crop": 10,
-    "augment.erase": 0.5,
+COMMON: dict[str, Any] = RESNET | {
     "augment.erase_fill": (0.0, 0.0, 0.0),
     "sampler.kind": "distinct",
-    "optimiser.name": "adam",
-    "optimiser.lr": 3.5e-4,
-    "optimiser.weight_decay": 5e-4,
-    "schedule.name": "multistep",
     "schedule.warmup_epochs": 10,
     "schedule.warmup_factor": 0.01,
     "schedule.milestones": (20, 40, 60),
-    "schedule.decay": 0.1,
     "evaluate.flip": True,
     "evaluate.every": 5,
 }
@@ -225,22 +162,19 @@ def _recipe(identity_epochs: int, epochs: int, batch_size: int, instances: int) 
 
 LTCC = _recipe(25, 80, 32, 8)
 # Small enough for two CPU cores, from random weights.
-SYNTHETIC = _recipe(5, 15, 32, 8) | {
-    "method.backbone": "resnet_tiny",
-    "method.pretrained": False,
-    "method.weights.triplet": 0.1,
-    "image.height": 64,
-    "image.width": 32,
-    "augment.pad_crop": 4,
-    "augment.erase": 0.0,
-    "train.precision": "fp32",
-    "optimiser.lr": 2e-3,
-    "schedule.name": "cosine",
-    "schedule.warmup_epochs": 2,
-    "schedule.warmup_factor": 0.1,
-    "evaluate.every": 1,
-    "evaluate.initial": True,
-}
+SYNTHETIC = (
+    _recipe(5, 15, 32, 8)
+    | TINY_RESNET
+    | {
+        "method.weights.triplet": 0.1,
+        "augment.erase": 0.0,
+        "optimiser.lr": 2e-3,
+        "schedule.name": "cosine",
+        "schedule.warmup_epochs": 2,
+        "schedule.warmup_factor": 0.1,
+        "evaluate.every": 1,
+    }
+)
 
 
 @METHODS.register("fire")

@@ -36,6 +36,7 @@ from .backbones import Backbone, BackboneConfig
 from .base import Batch, Facts, Method, MethodConfig, Weights
 from .layers import PooledHead, classifier
 from .losses import mean_over_positives, supervised_contrastive, without_self
+from .recipes import RESNET, TINY_RESNET
 
 logger = logging.getLogger("ccreid")
 
@@ -107,16 +108,8 @@ class IFDConfig(BackboneConfig):
 
 # The paper gives λ and the order of training. The rest is the recipe that the field shares (CAL's), with 20 epochs of
 # the attention stream ahead of its 60.
-CLOTHES_CHANGING: dict[str, Any] = {
-    "method.pretrained": True,
+CLOTHES_CHANGING: dict[str, Any] = RESNET | {
     "method.attention_epochs": 20,
-    "image.height": 384,
-    "image.width": 192,
-    "image.interpolation": "bilinear",
-    "augment.flip": 0.5,
-    "augment.zoom_crop": 0.0,
-    "augment.pad_crop": 10,
-    "augment.erase": 0.5,
     "augment.erase_fill": (0.4914, 0.4822, 0.4465),
     "augment.erase_masks": True,
     "sampler.kind": "outfits",
@@ -124,37 +117,29 @@ CLOTHES_CHANGING: dict[str, Any] = {
     "sampler.instances": 8,
     "sampler.outfits": 4,
     "train.epochs": 80,
-    "optimiser.name": "adam",
-    "optimiser.lr": 3.5e-4,
-    "optimiser.weight_decay": 5e-4,
-    "schedule.name": "multistep",
     "schedule.warmup_epochs": 10,
     "schedule.warmup_factor": 0.01,
     "schedule.milestones": (20, 40),
-    "schedule.decay": 0.1,
     "schedule.restart_after": 20,
 }
 # Small enough for two CPU cores, from random weights.
-SYNTHETIC = CLOTHES_CHANGING | {
-    "method.backbone": "resnet_tiny",
-    "method.pretrained": False,
-    "method.attention_epochs": 4,
-    "method.weights.contrastive": 0.1,
-    "image.height": 64,
-    "image.width": 32,
-    "augment.pad_crop": 4,
-    "augment.erase": 0.0,
-    "sampler.batch_size": 32,
-    "sampler.instances": 4,
-    "train.epochs": 14,
-    "train.precision": "fp32",
-    "optimiser.lr": 3e-3,
-    "schedule.name": "cosine",
-    "schedule.warmup_epochs": 2,
-    "schedule.warmup_factor": 0.1,
-    "schedule.restart_after": 4,
-    "evaluate.initial": True,
-}
+SYNTHETIC = (
+    CLOTHES_CHANGING
+    | TINY_RESNET
+    | {
+        "method.attention_epochs": 4,
+        "method.weights.contrastive": 0.1,
+        "augment.erase": 0.0,
+        "sampler.batch_size": 32,
+        "sampler.instances": 4,
+        "train.epochs": 14,
+        "optimiser.lr": 3e-3,
+        "schedule.name": "cosine",
+        "schedule.warmup_epochs": 2,
+        "schedule.warmup_factor": 0.1,
+        "schedule.restart_after": 4,
+    }
+)
 MAIN_STREAM_ALONE: dict[str, Any] = {
     "method.attention": False,
     "method.attention_epochs": 0,

@@ -18,7 +18,8 @@ from torch import Tensor, cat
 
 from datasets.errors import DataError, UsageError, did_you_mean
 
-from .backbones import OPEN_CLIP, Backbone, announce_random_weights, build_backbone, whole_patches
+from .backbones import OPEN_CLIP, Backbone, announce_random_weights, build_backbone, patch_maps, whole_patches
+from .base import Places
 from .weights import load_weights
 
 NO_TEXT = open_clip.CLIPTextCfg(context_length=1, vocab_size=1, width=8, heads=1, layers=1)
@@ -44,6 +45,10 @@ class OpenClipTower(Backbone):
             tokens = tokens + token_offset
         pooled, _ = trunk._pool(trunk.transformer(trunk.ln_pre(trunk.patch_dropout(tokens))))
         return pooled
+
+    def places(self) -> Places:
+        grid = self.trunk.grid_size
+        return Places(self.trunk.transformer.resblocks[-1].ln_1, lambda tokens: patch_maps(tokens, grid))
 
     def reset_final_norm(self) -> None:
         self.trunk.ln_post.reset_parameters()

@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbones import Backbone
+from .backbones import Backbone, last_maps
+from .base import Places
 
 TEMPORAL_BLOCKS = {"layer2": (0, 2), "layer3": (0, 2, 4)}
 """Stage → its blocks whose 3×3 convolution looks across frames (i3d, ap3d)."""
@@ -89,6 +90,10 @@ class VideoBackbone(nn.Module):
             if isinstance(layer, AcrossFrames):
                 layer.frames = frames
         return self.trunk.forward_features(clips.flatten(0, 1)).unflatten(0, (-1, frames))
+
+    def places(self) -> Places | None:
+        """The last maps of every frame, [B·T, width, h, w]."""
+        return last_maps(self.trunk)
 
 
 class InflatedConvolution(AcrossFrames):

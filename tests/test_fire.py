@@ -26,14 +26,13 @@ from methods.fire import (
     FIRe,
     FIReConfig,
     FIReWeights,
-    cluster,
-    cluster_identities,
     cosines,
     draw_partners,
     mining_loss,
     our_name,
     recompose,
 )
+from methods.fire_clusters import cluster, cluster_identities
 from methods.k_reciprocal import encode, jaccard, nearest
 from methods.layers import pool_max_avg
 from methods.losses import batch_hard_triplet
