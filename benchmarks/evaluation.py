@@ -18,19 +18,20 @@ from datasets.clips import ClipConfig
 from datasets.errors import UsageError, did_you_mean
 from datasets.files import write_json
 from methods import METHODS
-from methods.base import Facts, Loaded, Method
+from methods.base import Loaded, Method
 from methods.weights import read_state_dict
 
 from .data import ExperimentData, Listener, open_dataset
 from .distribution import joined
-from .experiment import embedder, make_repeatable, read_weights
+from .experiment import embedder, make_repeatable
 from .feature_files import FeatureFile
-from .plugins import plugin_facts, require_same_plugins
+from .plugins import plugin_facts
 from .protocols import choose
 from .ranking import Features, Ranking
 from .records import RunFolder, RunStore
+from .reopening import reopen
 from .reranking import RerankConfig
-from .resolve import resolve, resolve_evaluation, resolve_features
+from .resolve import resolve, resolve_features
 from .scoring import Embed, compare, embed_splits
 from .spec import EvaluateConfig, Session, to_plain
 from .splits import Splits, save_samples
@@ -54,27 +55,22 @@ class Evaluation:
 
 def evaluate_run(run_id: str, selection: str | None, values: Mapping[str, Any], listen: Listener) -> Evaluation:
     """Score the weights of `selection` (by default the run's headline) under `values`, keys of the evaluation."""
-    run = RunStore(Path(values.get("runs", "runs"))).get(run_id)
-    require_same_plugins(run)
+    run = RunStore.of(values).get(run_id)
     selection = selection or run.headline
-    weights = _weights(run, selection)
-    resolved = resolve_evaluation(run.spec(), values)
-    spec, session, made_of = resolved.spec, resolved.session, run.data()
+    _require_weights(run, selection)
+    reopened = reopen(run, values, listen)
+    spec, data = reopened.spec, reopened.data
     epoch = next((row["epoch"] for row in run.scores() if row["selection"] == selection), None)
-    with joined(session.device) as world:
+    with joined(reopened.session.device) as world:
         make_repeatable(world)
-        data = ExperimentData(open_dataset(spec.dataset, session), spec, session, listen)
-        method: Method = METHODS.get(spec.method.name)(spec.method.for_checkpoint(), Facts(**made_of["facts"]))
-        method.load_state_dict(read_weights(weights))
-        method = method.to(world.device)
-        cameras = np.array(made_of["cameras"], dtype=np.int64)
+        method = reopened.method(selection).to(world.device)
 
         def embed(flip: bool) -> Embed:
-            return embedder(method, data, cameras, world, flip)
+            return reopened.embedder(method, world, flip)
 
         audit = Audit(data.splits, data.protocols, spec.evaluate, spec.clips, embed)
         scored = audit.scored()
-        changed = _changed(audit.fingerprints(), made_of)
+        changed = _changed(audit.fingerprints(), run.data())
         if changed:
             files = f"The files of {', '.join(changed)} are not those that {run.run_id} was scored on"
             listen({"event": "warning", "message": f"{files}: these scores cannot be set beside the run's own."})
@@ -275,11 +271,10 @@ def _file_digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _weights(run: RunFolder, selection: str) -> Path:
+def _require_weights(run: RunFolder, selection: str) -> None:
     there = sorted(file.stem for file in (run.path / "checkpoints").glob("*.safetensors"))
     if not there:
         raise UsageError(f"{run.run_id} has no weights yet: its training is {run.status()['state']}.")
     if selection not in there:
         hint = did_you_mean(selection, there)
         raise UsageError(f"{run.run_id} has no weights of selection={selection}.{hint} Available: {', '.join(there)}.")
-    return run.weights(selection)

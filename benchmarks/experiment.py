@@ -27,7 +27,8 @@ from .interruption import Interruption
 from .plugins import require_same_plugins
 from .ranking import Ranking
 from .records import RunFolder, RunStore, recorded
-from .scoring import Embed, score
+from .run_features import keep_features
+from .scoring import Embed, compare, embed_splits, score
 from .selection import INITIAL, LAST, ORACLE, VALIDATION, Selector
 from .spec import Session, Spec, to_plain
 from .splits import save_samples
@@ -182,8 +183,12 @@ class Experiment:
 
     def _score(self, selection: str, epoch: int) -> None:
         """Rank the test splits with the present weights and record the evidence."""
-        protocols = self.data.protocols
-        for protocol, ranking in zip(protocols, self._rank(protocols), strict=True):
+        protocols, config = self.data.protocols, self.spec.evaluate
+        embed = embedder(self.method, self.data, self.training_cameras, self.world)
+        features = embed_splits(self.data.splits, protocols, embed)
+        if self.world.leads and self.session.keep_features and selection == self.data.rule:
+            keep_features(self.folder, selection, features, config)
+        for protocol, ranking in zip(protocols, compare(features, protocols, config, self.spec.clips), strict=True):
             if self.world.leads:
                 for split in (protocol.query, protocol.gallery):
                     if not self.folder.split(split).exists():

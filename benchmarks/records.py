@@ -6,6 +6,7 @@
         data.json           counts and fingerprint of the dataset's files, held-out identities
         metrics.jsonl       one event a line: epoch, validation, scores, …
         rankings/<protocol>@<selection>.npz      the evidence behind each score, per query
+        features/<split>@<selection>.npz         features of the headline's test images, half precision
         splits/<split>.npz                       paths and labels of the images that rankings speak of
         checkpoints/last.pt                      resumable: tensors and plain values only
         checkpoints/<selection>.safetensors      weights only
@@ -55,6 +56,9 @@ class RunFolder:
 
     def ranking(self, protocol: str, selection: str) -> Path:
         return self.path / "rankings" / f"{protocol}@{selection}.npz"
+
+    def features(self, split: str, selection: str) -> Path:
+        return self.path / "features" / f"{split}@{selection}.npz"
 
     def split(self, name: str) -> Path:
         return self.path / "splits" / f"{name}.npz"
@@ -183,6 +187,11 @@ class RunStore:
 
     def __init__(self, root: Path):
         self.root = root
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "RunStore":
+        """Where the command line, else the variable CCREID_RUNS, says; `runs` when neither does."""
+        return cls(Path(values.get("runs") or os.environ.get("CCREID_RUNS") or "runs").expanduser())
 
     def open(self, run_id: str) -> RunFolder:
         """The folder of a run that may not exist yet."""

@@ -22,11 +22,10 @@ from methods import METHODS
 
 from .protocols import choose
 from .spec import EvaluateConfig, Session, Spec, to_plain
-from .words import NAMES, SHORT
+from .words import ENVIRONMENT, NAMES, SHORT
 
 AFTERWARDS = ("evaluate.", "clips.test_")
 """Beginnings of the keys that a finished run can be evaluated with again."""
-ENVIRONMENT = {"CCREID_DATA": "data", "CCREID_CACHE": "cache", "CCREID_RUNS": "runs"}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ SHORT = NAMES | {"protocols": "evaluate.protocols"}
 LISTS = frozenset({"evaluate.protocols"})
 """Keys whose commas separate the words of one list, instead of several runs."""
 FOLDERS = {"data", "caption_folder", "mask_folder", "runs", "cache"}
+ENVIRONMENT = {"CCREID_DATA": "data", "CCREID_CACHE": "cache", "CCREID_RUNS": "runs"}
+"""Variables that say where things are when the command line does not."""
 PATHS = frozenset(FOLDERS | {"features", "checkpoint", "plugin", "method.weights_file"})
 """Keys whose values are never lists: a comma may stand in a path."""
 

@@ -83,7 +83,7 @@ def list_runs(values: Mapping[str, str]) -> Iterator[str]:
     """Every run, its state and the mAP of its first protocol under the selection that counts."""
     from benchmarks.records import RunStore
 
-    store = RunStore(Path(values.get("runs", "runs")))
+    store = RunStore.of(values)
     runs = list(store)
     if not runs:
         yield f"No runs in {store.root}."
@@ -116,7 +116,7 @@ def show(values: Mapping[str, str]) -> Iterator[str]:
     if "run" in values:
         from benchmarks.records import RunStore
 
-        yield from _show_run(RunStore(Path(values.get("runs", "runs"))).get(values["run"]))
+        yield from _show_run(RunStore.of(values).get(values["run"]))
     elif "method.name" in values:
         yield from _show_method(values["method.name"], values.get("dataset.name"))
     elif "dataset.name" in values:

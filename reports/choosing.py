@@ -1,0 +1,27 @@
+"""Which runs a report, a picture or the mirror is about."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.records import RunFolder, RunStore
+from datasets.errors import UsageError
+
+KEYS = ("run", "runs", "method.name", "dataset.name")
+
+
+def chosen_runs(values: Mapping[str, Any]) -> list[RunFolder]:
+    """The runs that `run=ID,ID` names, in that order; else all of `runs`, or those of some methods and datasets.
+
+    Raises UsageError where there are none.
+    """
+    store = RunStore.of(values)
+    if "run" in values:
+        return [store.get(name) for name in dict.fromkeys(str(values["run"]).split(","))]
+    found = list(store)
+    for key in ("method", "dataset"):
+        if f"{key}.name" in values:
+            wanted = str(values[f"{key}.name"]).split(",")
+            found = [run for name in wanted for run in found if run.spec()[key]["name"] == name]
+    if not found:
+        raise UsageError(f"No such runs in {store.root}: `python run.py list runs` shows what is there.")
+    return found
