@@ -153,12 +153,15 @@ class Reporter:
             self.console.print(line, markup=False)
 
     def summary(self, runs: Sequence["RunFolder"]) -> None:
-        """Several runs beside each other: the seeds of a configuration in one row."""
-        from .summary import summary_tables
+        """Several runs beside each other: the seeds of a configuration in one row, a table for each protocol."""
+        from benchmarks.comparison import rows_of
 
-        for caption, table in summary_tables(runs):
-            self.console.print(f"\n{caption}", markup=False)
-            self.console.print(table)
+        from .tables import DIFFERENCES, result_tables, to_console
+
+        for table in result_tables(rows_of(runs)):
+            if table.kind == DIFFERENCES:
+                self.console.print()
+                self.console.print(to_console(table))
 
     def evaluation_table(self, rows: Sequence[Mapping[str, Any]], options: str = "") -> None:
         """One row per protocol and change of the `options`; differences, in points, are to the first row."""
