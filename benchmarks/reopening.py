@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets.base import ReIDDataset, UInt8Array
+from datasets.errors import DataError
 from methods import METHODS
 from methods.base import Facts, Method
 
@@ -18,10 +19,11 @@ from .distribution import World
 from .experiment import embedder, read_weights
 from .plugins import require_same_plugins
 from .records import RunFolder
-from .resolve import resolve_evaluation
+from .resolve import from_plain, resolve_evaluation
 from .run_features import has_features, keep_features
 from .scoring import Embed, embed_splits
 from .spec import Session, Spec
+from .splits import load_samples
 from .words import ENVIRONMENT
 
 PLACES = ("data", "mask_folder", "caption_folder", "cache")
@@ -69,12 +71,27 @@ class Reopened:
         return embedder(method, self.data, self.cameras, world, flip)
 
     def ensure_features(self, world: World) -> None:
-        """Compute and keep the headline's features where the run has none."""
-        selection = self.run.headline
-        splits = [name for protocol in self.data.protocols for name in (protocol.query, protocol.gallery)]
-        if not has_features(self.run, selection, *splits):
-            embed = self.embedder(self.method(selection).to(world.device), world)
-            features = embed_splits(self.data.splits, self.data.protocols, embed)
+        """Compute and keep the headline's features where the run has none, as the run itself was scored.
+
+        Raises DataError where weights or files are gone, or where the dataset holds other images now.
+        """
+        own = replace(self, spec=from_plain(self.run.spec()))  # whatever is asked of the evaluation today
+        own._keep_features(world)
+
+    def _keep_features(self, world: World) -> None:
+        selection, protocols = self.run.headline, self.data.protocols
+        names = dict.fromkeys(name for protocol in protocols for name in (protocol.query, protocol.gallery))
+        if has_features(self.run, selection, *names):
+            return
+        for name in names:
+            if load_samples(self.run.split(name)).paths != self.data.samples(name).paths:
+                raise DataError(
+                    f"The {name} images in {self.dataset.root} are not those that {self.run.run_id} was scored on: "
+                    "restore them, or say data=DIR of the folder that holds them."
+                )
+        embed = self.embedder(self.method(selection).to(world.device), world)
+        features = embed_splits(self.data.splits, protocols, embed)
+        if world.leads:
             keep_features(self.run, selection, features, self.spec.evaluate)
 
 

@@ -25,9 +25,12 @@ def keep_features(run: RunFolder, selection: str, features: Mapping[str, Feature
         embeddings = found.embeddings.float()
         if config.normalise:
             embeddings = torch.nn.functional.normalize(embeddings, dim=1)
-        half = embeddings.cpu().numpy().astype(np.float16)
+        full = embeddings.cpu().numpy()
+        with np.errstate(over="ignore"):  # asked about in the next line
+            half = full.astype(np.float16)
+        kept = half if np.isfinite(half).all() else full
         with replacing(run.features(split, selection)) as temporary, temporary.open("wb") as file:
-            np.savez(file, embeddings=half if np.isfinite(half).all() else embeddings.cpu().numpy())
+            np.savez(file, embeddings=kept)
 
 
 def has_features(run: RunFolder, selection: str, *splits: str) -> bool:
