@@ -6,102 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from reports import usage
+
 if TYPE_CHECKING:
     from benchmarks.records import RunFolder
     from benchmarks.resolve import Resolved
-
-HELP = """\
-ccreid-bench: a benchmark for clothes-changing person re-identification.
-
-usage: python run.py [verb] key=value …          (no verb: train)
-
-  python run.py method=differ dataset=synthetic               first five minutes, no data
-  python run.py method=differ dataset=ltcc data=DIR           the paper's recipe on LTCC
-  python run.py method=baseline,differ dataset=ltcc seed=0,1  comma lists: every combination, one run each
-
-verbs:
-{verbs}
-
-`python run.py VERB --help` says more. The same command again goes on with a run that was broken off.
-exit codes: 0 done · 2 usage · 3 data problem · 4 diverged · 75 stopped by a signal after a checkpoint"""
-
-TRAIN_HELP = """\
-usage: python run.py [train] method=NAME dataset=NAME [key=value …]
-
-Train, select, evaluate and record one experiment, or every combination of comma lists.
-
-  data=DIR            folder that holds the datasets (or the variable CCREID_DATA)
-  seed=0,1,2          one run each
-  config=FILE         YAML or Python with any of the keys; `_base_` inherits
-  plugin=FILE.py      a method or dataset of your own, docs/add-a-method.md (evaluate, show, list, check take it too)
-  ablation=NAME       a row of the method's ablation table (`show method=NAME`)
-  print=config        print every key, its value and where it came from, and stop
-  dry=true            list the runs with their ids and what is done, and stop
-  runs=DIR cache=DIR device=cuda:0 quiet=true …       where and how, not what: `show method=NAME`
-
-Several GPUs for one run: torchrun --nproc-per-node 4 run.py method=… dataset=…"""
-
-EVALUATE_HELP = """\
-usage: python run.py evaluate run=ID [selection=last|validation|oracle] [protocols=all] [evaluate.KEY=VALUE …]
-       python run.py evaluate features=FILE.npz dataset=NAME data=DIR [protocols=all] [evaluate.KEY=VALUE …]
-       python run.py evaluate checkpoint=FILE method=NAME dataset=NAME data=DIR [protocols=all] [KEY=VALUE …]
-
-Score a finished run again, features that any other code base computed, or a checkpoint that a method's authors wrote,
-under chosen options of the evaluation (protocols, metric, flip, normalise, rerank.method). protocols=all takes the
-literature's older conventions too, and the first protocol under each option changed alone. The result is written under
-the run's evaluations/, runs/features/ or runs/checkpoints/, and leaves the run's own scores alone. Needs no training
-data; docs/evaluation.md says how to write FILE.npz."""
-
-LIST_HELP = """\
-usage: python run.py list methods|datasets|protocols|published|runs [dataset=NAME] [method=NAME] [runs=DIR]
-
-published: what papers report under our protocols, each number with its source and how sure it is."""
-
-SHOW_HELP = """\
-usage: python run.py show method=NAME [dataset=NAME]    |    show dataset=NAME    |    show run=ID
-
-Every key with its default, range and meaning; the paper's recipe; where the released code differs."""
-
-CHECK_HELP = """\
-usage: python run.py check dataset=NAME data=DIR [deep=true] [mask_folder=DIR caption_folder=DIR]
-
-Is the dataset's folder right? Counts against the authors' table, unreadable images, images and people in both train and
-test, cameras and outfits, masks and captions, what each protocol leaves, fingerprints. Opens every file, in seconds;
-deep=true decodes every image and mask, in minutes. Exit code 3 when something is wrong."""
-
-SYNTHESIZE_HELP = """\
-usage: python run.py synthesize layout=LAYOUT out=DIR [people=60 test_people=60 seed=0 …]
-       python run.py synthesize sheet=FILE.png [people=60 seed=0 …]
-
-Write the synthetic world to disk in a dataset's official layout, with masks and captions, or a contact sheet of it.
-LAYOUT is the name of a dataset with files (`list datasets`); then `dataset=LAYOUT data=DIR` reads what was written.
-`show dataset=synthetic` lists the options of the world."""
-
-
-CAPTION_HELP = """\
-usage: python run.py caption dataset=NAME data=DIR endpoint=http://127.0.0.1:8000/v1 model=NAME [key=value …]
-
-Make DIFFER's text: a vision-language model behind an OpenAI-compatible endpoint (vLLM, Ollama, llama.cpp) describes
-every training image under six aspects and sums up each person. The same command again asks only what has no answer yet.
-
-  summary_model=NAME      sums up; the vision-language model when not given
-  limit=8                 a trial: the first images only, some shown, no files but the journal
-  per_minute=60           most requests started in a minute          parallel=4      most under way at once
-  timeout=60              seconds that a request may take            retries=5       repetitions of a question
-  backoff=1               seconds of the first pause, doubling       max_tokens=1024 longest answer, or none
-  api_key_env=VARIABLE    environment variable that holds the key
-  missing=error|drop      images that get no usable answer or are refused: no files yet, or files without them
-  split=train             which images; methods read the text of train
-  caption_folder=DIR      where the files go; captions/ beside the dataset when not given
-
-The images go to the endpoint: look at the dataset's terms (`show dataset=NAME`) before it is another machine. Exit
-code 3 when images got no usable answer. docs/captions.md has the servers' commands, the cost and the files."""
-
-ENCODE_HELP = """\
-usage: python run.py encode dataset=NAME data=DIR text_model=NAME [weights_file=FILE] [caption_folder=DIR device=cuda]
-
-Turn what `caption` wrote into the features that methods read. text_model: EVA02-CLIP-B-16, EVA02-CLIP-L-14 or
-EVA02-CLIP-bigE-14 with open_clip's weights in weights_file, or hashing-D, such as hashing-64, which needs none."""
 
 
 class Verb(NamedTuple):
@@ -113,7 +22,7 @@ class Verb(NamedTuple):
 def main(words: Sequence[str]) -> int:
     """Carry out a command line; the exit code."""
     if not words or words[0] in ("-h", "--help", "help"):
-        print(HELP.format(verbs="\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())))
+        print(usage.PROGRAM.format(verbs="\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())))
         return 0
     name, rest = ("train", words) if "=" in words[0] or words[0].startswith("-") else (words[0], words[1:])
     from datasets.errors import CCReIDError, DataError, did_you_mean
@@ -176,9 +85,10 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
 def _carry_out(plan: "Resolved") -> "RunFolder":
     from benchmarks.experiment import run
     from reports.console import Reporter
+    from reports.listeners import listening
 
-    with Reporter(quiet=plan.session.quiet) as reporter:
-        folder = run(plan.spec, plan.session, reporter)
+    with Reporter(quiet=plan.session.quiet) as reporter, listening(plan, reporter) as listen:
+        folder = run(plan.spec, plan.session, listen)
     if reporter.leads:
         reporter.score_table(folder.scores(), folder.headline)
         print(folder.path)
@@ -233,7 +143,7 @@ def evaluate(words: Sequence[str]) -> int:
     if len(sources) != 1:
         raise UsageError("evaluate needs one of run=ID, features=FILE.npz dataset=NAME, checkpoint=FILE method=NAME.")
     ((source, given),) = sources.items()
-    name = _required(values, "dataset.name", EVALUATE_HELP) if source == "features" else ""
+    name = _required(values, "dataset.name", usage.EVALUATE) if source == "features" else ""
     selection = values.pop("selection", None) if source == "run" else None
     options = {key: read_value(key, value) for key, value in values.items()}
     with Reporter(quiet=values.get("quiet") == "true") as reporter:
@@ -285,7 +195,7 @@ def check(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
 
     values = parse_words(words)
-    name, deep = _required(values, "dataset.name", CHECK_HELP), _yes("deep", values.pop("deep", None))
+    name, deep = _required(values, "dataset.name", usage.CHECK), _yes("deep", values.pop("deep", None))
     levels = set()
     for level, sentence in check_dataset(name, values, deep=deep):
         levels.add(level)
@@ -318,7 +228,7 @@ def caption(words: Sequence[str]) -> int:
     from reports.captioning import caption
 
     values = parse_words(words)
-    name = _required(values, "dataset.name", CAPTION_HELP)
+    name = _required(values, "dataset.name", usage.CAPTION)
     return _print(map(str, caption(name, {key: read_value(key, value) for key, value in values.items()})))
 
 
@@ -327,8 +237,39 @@ def encode(words: Sequence[str]) -> int:
     from reports.captioning import encode
 
     values = parse_words(words)
-    name = _required(values, "dataset.name", ENCODE_HELP)
+    name = _required(values, "dataset.name", usage.ENCODE)
     return _print(map(str, encode(name, values)))
+
+
+# --- evidence ---
+
+
+def report(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.report import write_report
+
+    return _print(write_report(parse_words(words)))
+
+
+def compare(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.comparing import compare_runs
+
+    return _print(compare_runs(_only(parse_words(words), {"a", "b", "metric", "runs"})))
+
+
+def retrieval(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.retrieval import write_retrieval
+
+    return _print(write_retrieval(parse_words(words)))
+
+
+def wandb(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.wandb_mirror import mirror_runs
+
+    return _print(mirror_runs(parse_words(words)))
 
 
 # --- words ---
@@ -344,7 +285,7 @@ def _load_plugin(words: Sequence[str]) -> list[str]:
     return [word for word in words if not word.startswith("plugin=")]
 
 
-def _required(values: dict[str, str], key: str, usage: str) -> str:
+def _required(values: dict[str, str], key: str, verb_usage: str) -> str:
     from datasets.errors import UsageError, did_you_mean
 
     if key not in values:
@@ -352,7 +293,7 @@ def _required(values: dict[str, str], key: str, usage: str) -> str:
         for word in values:
             if hint := did_you_mean(word, [short]):
                 raise UsageError(f"Unknown key {word}.{hint}")
-        raise UsageError(f"Say which {short}. {usage.splitlines()[0]}")
+        raise UsageError(f"Say which {short}. {verb_usage.splitlines()[0]}")
     return values.pop(key)
 
 
@@ -373,16 +314,20 @@ def _yes(key: str, value: str | None) -> bool:
     return value == "true"
 
 
-TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check")
+TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
 VERBS = {
-    "train": Verb(train, "train, select, evaluate and record (the default)", TRAIN_HELP),
-    "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", EVALUATE_HELP),
-    "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", LIST_HELP),
-    "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", SHOW_HELP),
-    "check": Verb(check, "is a dataset's folder right?", CHECK_HELP),
-    "synthesize": Verb(synthesize, "write the synthetic world to disk", SYNTHESIZE_HELP),
-    "caption": Verb(caption, "let a vision-language model describe a dataset's training images", CAPTION_HELP),
-    "encode": Verb(encode, "turn these sentences into text features", ENCODE_HELP),
+    "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
+    "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
+    "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", usage.LIST),
+    "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", usage.SHOW),
+    "report": Verb(report, "tables, figures and a page of finished runs", usage.REPORT),
+    "compare": Verb(compare, "does one method beat another?", usage.COMPARE),
+    "retrieval": Verb(retrieval, "pictures of the nearest gallery images", usage.RETRIEVAL),
+    "wandb": Verb(wandb, "mirror finished runs to W&B", usage.WANDB),
+    "check": Verb(check, "is a dataset's folder right?", usage.CHECK),
+    "synthesize": Verb(synthesize, "write the synthetic world to disk", usage.SYNTHESIZE),
+    "caption": Verb(caption, "let a vision-language model describe a dataset's training images", usage.CAPTION),
+    "encode": Verb(encode, "turn these sentences into text features", usage.ENCODE),
 }
 
 if __name__ == "__main__":

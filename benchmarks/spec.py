@@ -139,8 +139,18 @@ class Session(Strict):
     """Images per forward pass when features are computed."""
     checkpoint_seconds: float = Field(default=600, ge=0)
     """Longest time of training that a crash can cost; every epoch ends with a checkpoint anyway."""
+    keep_features: bool = True
+    """Keep the test images' features of the headline's weights, from which figures are made: 2 bytes a number."""
     quiet: bool = False
     """Print nothing but warnings, errors and the score table."""
+    wandb: Literal["off", "offline", "online"] = "off"
+    """Mirror the run to W&B while it trains; online only where it is typed. `python run.py wandb` does so later."""
+    wandb_project: str = "ccreid-bench"
+    """Of W&B."""
+    wandb_entity: str | None = None
+    """Of W&B: the user or team that owns the project; the account's default when not given."""
+    tensorboard: bool = False
+    """Write the curves as event files, too: `tensorboard --logdir runs`. Needs the package tensorboard."""
 
     @field_validator("data", "caption_folder", "mask_folder", "runs", "cache")
     @classmethod
