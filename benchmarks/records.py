@@ -7,6 +7,8 @@
         metrics.jsonl       one event a line: epoch, validation, scores, …
         rankings/<protocol>@<selection>.npz      the evidence behind each score, per query
         features/<split>@<selection>.npz         features of the headline's test images, half precision
+        bias.json heat_maps.npz                  what `report` measured with the model (clothing_bias.py, heat_maps.py)
+        wandb.json tensorboard/                  what was mirrored, and event files
         splits/<split>.npz                       paths and labels of the images that rankings speak of
         checkpoints/last.pt                      resumable: tensors and plain values only
         checkpoints/<selection>.safetensors      weights only

@@ -147,6 +147,8 @@ class Session(Strict):
     """Mirror the run to W&B while it trains; online only where it is typed. `python run.py wandb` does so later."""
     wandb_project: str = "ccreid-bench"
     """Of W&B."""
+    wandb_faces: Literal["shown", "blur"] = "shown"
+    """blur: heads are hidden in the pictures that the live mirror shows."""
     wandb_entity: str | None = None
     """Of W&B: the user or team that owns the project; the account's default when not given."""
     tensorboard: bool = False

@@ -20,6 +20,7 @@ from .wandb_mirror import SAID_WHY, WARNING, terms_of
 
 if TYPE_CHECKING:
     from benchmarks.resolve import Resolved
+    from benchmarks.spec import Session
 
 SETTLED = frozenset({"epoch-start", "epoch", "validation", "scores", "diverged"})
 """Events after which the folder holds nothing that a resumed run is about to drop."""
@@ -87,7 +88,7 @@ def listening(plan: "Resolved", reporter: Reporter) -> Iterator[Listeners]:
         if session.wandb == "online":
             reporter.say("wandb=online uploads the run as it goes, and pictures at its end.")
             reporter.say(terms_of(plan.spec.dataset.name))
-        listeners.mirrors.append(LiveMirror(run, session.wandb, session.wandb_project, session.wandb_entity, reporter))
+        listeners.mirrors.append(LiveMirror(run, session, reporter))
     try:
         yield listeners
     finally:
@@ -102,10 +103,11 @@ class LiveMirror:
 
     name = "W&B"
 
-    def __init__(self, run: RunFolder, mode: str, project: str, entity: str | None, reporter: Reporter):
-        self.reporter = reporter
-        words = [f"follow={run.path.resolve()}", f"runs={run.path.parent.resolve()}", f"wandb={mode}"]
-        words += [f"project={project}", *[f"entity={entity}"] * (entity is not None)]
+    def __init__(self, run: RunFolder, session: "Session", reporter: Reporter):
+        self.reporter, entity = reporter, session.wandb_entity
+        words = [f"follow={run.path.resolve()}", f"runs={run.path.parent.resolve()}", f"wandb={session.wandb}"]
+        words += [f"project={session.wandb_project}", *[f"entity={entity}"] * (entity is not None)]
+        words.append(f"faces={session.wandb_faces}")
         words += [word for word in sys.argv[1:] if word.startswith("plugin=")]
         folder = run.path.parent / ".wandb" / "logs"
         folder.mkdir(parents=True, exist_ok=True)

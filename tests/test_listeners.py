@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.records import RunFolder
 from benchmarks.resolve import Resolved, resolve
+from benchmarks.spec import Session
 from datasets.errors import UsageError
 from datasets.files import write_json
 from reports import listeners
@@ -151,7 +152,7 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> tuple
     file.write_text(program)
     monkeypatch.setattr(listeners, "PROGRAM", file)
     reporter = Heard()
-    return LiveMirror(RunFolder(tmp_path / "runs" / "a-s0"), "offline", "p", None, reporter), reporter
+    return LiveMirror(RunFolder(tmp_path / "runs" / "a-s0"), Session(wandb="offline"), reporter), reporter
 
 
 def test_what_the_other_end_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
