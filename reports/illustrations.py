@@ -1,0 +1,162 @@
+"""The pictures of a report, made and put inside its pages: figures of rows, of runs, and retrieved images."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.comparison import Row
+from benchmarks.reopening import Reopened, reopen
+from datasets.errors import CCReIDError
+from datasets.files import replacing
+
+from .figures.style import NothingToShowError, Picture
+from .page import Gallery, Shown, shown
+from .preparing import Problems
+from .retrieval import Options, Strip, choose_queries, common_protocol, save_pages, strips
+from .retrieval.lists import read_lists
+from .run_facts import RunFacts
+
+SUITE_QUERIES = "differ:4+best:2+worst:4"
+RUN_QUERIES = "best:2+worst:3"
+DIFFERENT = "differ:"
+"""Beginning of what asks for the queries on which two runs differ most."""
+KINDS = {"worst": "The hardest queries", "best": "The easiest queries", "random": "Queries drawn at random"}
+NEAREST = "The nearest gallery images of a query: blue and ✓ its person, red and ✗ someone else."
+
+
+@dataclass
+class Illustrator:
+    """Makes pictures under `out` and remembers what could not be made."""
+
+    out: Path
+    places: Mapping[str, Any]
+    """Keys of the session: where the dataset's files are."""
+    blur_faces: bool
+    problems: Problems
+    remarks: list[str] = field(default_factory=list)
+    """Why a figure does not apply to some runs; no problem."""
+
+    @cached_property
+    def options(self) -> Options:
+        return Options(blur_faces=self.blur_faces, places=self.places)
+
+    # --- figures ---
+
+    def of_rows(self, rows: Sequence[Row], runs: Sequence[RunFacts]) -> list[Gallery]:
+        """Comparisons between configurations, one gallery for each dataset; `runs` are those whose maps are shown."""
+        from .figures.bias import bias_figure
+        from .figures.everything import figures_of_rows
+
+        folder, found = self.out / "figures", []
+        for dataset in dict.fromkeys(row.dataset for row in rows):
+            of_dataset = [row for row in rows if row.dataset == dataset]
+            finished = [row for row in of_dataset if row.runs]
+            made = [*self._made(figures_of_rows(of_dataset, folder), f"figures of {dataset}")]
+            made += self._made(_if_any(lambda of=finished: bias_figure(of, folder)), f"clothing bias on {dataset}")
+            made += self.heat_maps([run for run in runs if run.dataset == dataset])
+            found.append(Gallery(dataset, tuple(made)))
+        return [gallery for gallery in found if gallery.pictures]
+
+    def of_run(self, facts: RunFacts) -> list[Gallery]:
+        """Everything that one run shows."""
+        from .figures.everything import figures_of_run
+
+        folder = self.out / "figures" / facts.run_id
+        reopened = None if self.blur_faces else self._reopened(facts)
+        if self.blur_faces:
+            self.remarks.append(f"{facts.run_id}: no example images of captions, since heads are hidden.")
+        made = [*self._made(figures_of_run(reopened or facts.run, folder), "figures", facts), *self.heat_maps([facts])]
+        return [Gallery("Training, features, maps", tuple(made))] if made else []
+
+    def heat_maps(self, runs: Sequence[RunFacts]) -> list[Shown]:
+        """Where the models of `runs`, of one dataset, look; nothing where none of them has maps."""
+        from .figures.heat_maps import heat_map_figure
+
+        opened = [found for facts in runs if (found := self._reopened(facts))]
+        facts = runs[0] if len(runs) == 1 else None
+        folder = self.out / "figures" / (facts.run_id if facts else "")
+        made = _if_any(lambda: heat_map_figure(opened, folder, blur_faces=self.blur_faces) if opened else None)
+        return list(self._made(made, "heat maps", facts))
+
+    def training_of(self, facts: RunFacts) -> list[Gallery]:
+        """The training curves alone, of a seed whose other pictures are not made, or of a run that is not finished."""
+        from .figures.training import training_curves
+
+        def curves() -> Iterator[Picture]:
+            yield training_curves(facts.run, self.out / "figures" / facts.run_id)
+
+        made = tuple(self._made(curves(), "training curves", facts))
+        return [Gallery("Training", made)] if made else []
+
+    def _reopened(self, facts: RunFacts) -> Reopened | None:
+        """With the dataset's files, or None where they are not there."""
+        try:
+            reopened = reopen(facts.run, self.places, lambda event: None)
+            reopened.dataset  # noqa: B018 (read when it is first asked for)
+        except CCReIDError as error:
+            self.problems.add(f"pictures that show images: {error}", facts)
+            return None
+        return reopened
+
+    def _made(self, pictures: Iterable[Picture | str], what: str, facts: RunFacts | None = None) -> Iterator[Shown]:
+        """Pictures one by one; an error that a user can mend ends the row of them and is noted."""
+        with self.problems.noted(what, facts):
+            try:
+                for picture in pictures:
+                    if isinstance(picture, str):
+                        self.remarks.append(picture)
+                    else:
+                        yield shown(picture.title, picture.caption, picture.png)
+            except NothingToShowError as reason:
+                self.remarks.append(str(reason))
+
+    # --- retrieval ---
+
+    def retrieved(self, runs: Sequence[RunFacts], how: str, folder: Path | None = None) -> list[Gallery]:
+        """Queries chosen as `how` says («worst:4+best:2»), one line for each of `runs`, which share a dataset.
+
+        With a `folder` the strips also lie there, and pages of them for print, PNG and PDF.
+        """
+        found: list[Gallery] = []
+        every: dict[int, Strip] = {}
+        dataset = runs[0].dataset
+        with self.problems.noted(f"retrieval on {dataset}", runs[0] if len(runs) == 1 else None):
+            folders = [one.run for one in runs]
+            protocol = common_protocol(folders)
+            for part in _parts(how):
+                if part.startswith(DIFFERENT) and len(runs) < 2:
+                    continue
+                made = strips(folders, protocol, choose_queries(folders, protocol, part), self.options)
+                every |= {strip.row: strip for strip in made}
+                pictures = tuple(self._strip(strip, folder) for strip in made)
+                found.append(Gallery(f"{_title(part, runs)}, {dataset}, {protocol}", pictures, NEAREST))
+            if folder is not None:
+                save_pages(list(every.values()), read_lists(folders, protocol), folder)
+        return found
+
+    def _strip(self, strip: Strip, folder: Path | None) -> Shown:
+        image = strip.image()
+        if folder is not None:
+            with replacing(folder / f"{strip.name}.png") as temporary:
+                image.save(temporary, format="png")
+        return shown(f"Query {strip.row}: person {strip.query.person}", strip.caption, image, photographs=True)
+
+
+def _if_any(make: Callable[[], Picture | None]) -> Iterator[Picture]:
+    picture = make()
+    if picture is not None:
+        yield picture
+
+
+def _parts(how: str) -> list[str]:
+    """«worst:4+best:2» → both; a plus may also stand in the path of a query."""
+    parts = how.split("+")
+    return parts if all(":" in part for part in parts) else [how]
+
+
+def _title(part: str, runs: Sequence[RunFacts]) -> str:
+    if part.startswith(DIFFERENT):
+        return f"Where {runs[-1].method} and {runs[0].method} differ most"
+    return KINDS.get(part.partition(":")[0], "Chosen queries")

@@ -1,0 +1,180 @@
+"""The verb `report`: tables, figures, retrieved images and pages of the chosen runs, in one folder.
+
+    OUT/index.html          every table, comparison and picture, and every run with its state
+    OUT/runs/RUN.html       one page a run
+    OUT/tables/             Markdown, LaTeX, CSV, HTML
+    OUT/figures/            PNG and PDF
+    OUT/retrieval/          PNG and PDF
+
+A run that is damaged or not finished is listed with its state and the reason; the others are shown as if it were not
+there. Nothing of it depends on the day: the same runs give the same bytes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets.errors import UsageError, did_you_mean
+
+from .choosing import KEYS as WHICH
+from .choosing import chosen_runs
+from .console import Reporter
+from .illustrations import RUN_QUERIES, SUITE_QUERIES, Illustrator
+from .page import Gallery
+from .preparing import Problems, prepare
+from .run_facts import DAMAGED, RunFacts, read_run
+from .run_page import RunPage
+from .suite_page import TableSection, table_sections, write_suite
+
+if TYPE_CHECKING:
+    from benchmarks.comparison import Row
+    from benchmarks.records import RunFolder
+
+PLACES = ("data", "mask_folder", "caption_folder", "cache", "device", "workers", "batch_size")
+KEYS = (*WHICH, "out", "format", "queries", "faces", "quiet", *PLACES)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the words of the command line ask for."""
+
+    out: Path
+    formats: tuple[str, ...]
+    queries: str
+    blur_faces: bool
+    quiet: bool
+    places: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Asked":
+        """Raises UsageError for a word that is not known."""
+        from .tables import FORMATS
+
+        for key in values:
+            if key not in KEYS:
+                raise UsageError(f"Unknown key {key}.{did_you_mean(key, KEYS)} Available: {', '.join(KEYS)}.")
+        formats = tuple(dict.fromkeys(str(values.get("format", ",".join(FORMATS))).split(",")))
+        for name in formats:
+            if name not in FORMATS:
+                raise UsageError(
+                    f"Unknown format={name}.{did_you_mean(name, FORMATS)} Available: {', '.join(FORMATS)}."
+                )
+        return cls(
+            Path(str(values.get("out", "report"))).expanduser(),
+            formats,
+            str(values.get("queries", SUITE_QUERIES)),
+            _one_of(values, "faces", "show", "blur") == "blur",
+            _one_of(values, "quiet", "false", "true") == "true",
+            {key: values[key] for key in PLACES if key in values},
+        )
+
+
+def _one_of(values: Mapping[str, Any], key: str, usual: str, other: str) -> str:
+    value = values.get(key, usual)
+    if value not in (usual, other):
+        raise UsageError(f"{key}={value}: write {key}={other}, or {key}={usual}, the default.")
+    return str(value)
+
+
+def write_report(values: Mapping[str, Any]) -> Iterator[str]:
+    """Make everything that the words ask for; says what was written, last the path of index.html.
+
+    Raises UsageError for words that are not known and where there are no runs at all.
+    """
+    asked = Asked.of(values)
+    runs = [read_run(run) for run in chosen_runs(values)]
+    for facts in runs:
+        if not facts.counts:
+            yield f"{facts.run_id}: {facts.state}, in no table. {facts.reason}"
+    problems = Problems()
+    rows = _rows(runs)
+    with Reporter(quiet=asked.quiet) as reporter:
+        prepare([run for run in runs if run.counts], _shown_seeds(rows), asked.places, reporter, problems)
+    sections = _tables(rows, asked, problems)
+    if sections:
+        yield f"{asked.out / 'tables'}: {sum(len(section.tables) for section in sections)} tables"
+    illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems)
+    figures = illustrator.of_rows(rows, [facts for facts in runs if facts.run_id in _shown_seeds(rows)])
+    retrieval = [
+        gallery
+        for name, of_dataset in _by_data(runs, rows).items()
+        for gallery in illustrator.retrieved(of_dataset, asked.queries, asked.out / "retrieval" / name)
+    ]
+    pages = [_run_page(facts, runs, rows, illustrator, problems) for facts in runs]
+    for page in pages:
+        page.write(asked.out / "runs")
+    pictures = [*figures, *(gallery for page in pages for gallery in page.figures)]
+    yield f"{asked.out / 'figures'}: {_number_of(pictures)} figures"
+    yield f"{asked.out / 'retrieval'}: {_number_of(retrieval)} queries"
+    yield f"{asked.out / 'runs'}: {len(pages)} pages, one a run"
+    yield from problems.summary()
+    index = asked.out / "index.html"
+    yield str(write_suite(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks))
+
+
+def _number_of(galleries: Sequence[Gallery]) -> int:
+    return sum(len(gallery.pictures) for gallery in galleries)
+
+
+def _rows(runs: Sequence[RunFacts]) -> list["Row"]:
+    """Configurations; a damaged run counts among the unfinished ones of its own."""
+    from benchmarks.comparison import configuration, rows_of
+
+    rows = rows_of([facts.run for facts in runs if facts.state != DAMAGED])
+    place = {configuration(run): number for number, row in reversed(list(enumerate(rows))) for run in _all(row)}
+    for facts in runs:
+        if facts.state == DAMAGED and facts.configuration in place:
+            row = rows[place[facts.configuration]]
+            rows[place[facts.configuration]] = replace(row, unfinished=(*row.unfinished, facts.run))
+    return rows
+
+
+def _all(row: "Row") -> "tuple[RunFolder, ...]":
+    return (*row.runs, *row.unfinished)
+
+
+def _shown_seeds(rows: Sequence["Row"]) -> set[str]:
+    """Ids of the runs whose pictures are shown: the first finished seed of each configuration."""
+    return {row.runs[0].run_id for row in rows if row.runs}
+
+
+def _tables(rows: Sequence["Row"], asked: Asked, problems: Problems) -> list[TableSection]:
+    from .tables import ablation_tables, result_tables, write_tables
+
+    with problems.noted("tables"):
+        write_tables(rows, asked.out / "tables", asked.formats)
+        return table_sections(result_tables(rows), ablation_tables(rows))
+    return []
+
+
+def _by_data(runs: Sequence[RunFacts], rows: Sequence["Row"]) -> dict[str, list[RunFacts]]:
+    """The shown seeds that were asked the same queries of the same images, under the name of a folder."""
+    from .figures.names import file_name
+
+    shown, groups = _shown_seeds(rows), {}
+    for facts in runs:
+        if facts.run_id in shown:
+            splits = {name: split.get("fingerprint") for name, split in facts.data.get("splits", {}).items()}
+            groups.setdefault(repr((facts.spec["dataset"], sorted(splits.items()))), []).append(facts)
+    named: dict[str, list[RunFacts]] = {}
+    for of_data in groups.values():
+        number = sum(others[0].dataset == of_data[0].dataset for others in named.values())
+        named[file_name(of_data[0].dataset, *([str(number + 1)] if number else []))] = of_data
+    return named
+
+
+def _run_page(
+    facts: RunFacts, runs: Sequence[RunFacts], rows: Sequence["Row"], illustrator: Illustrator, problems: Problems
+) -> RunPage:
+    """A page with every picture for the first seed of a configuration, with the training curves for the others."""
+    shown = _shown_seeds(rows)
+    if facts.run_id in shown:
+        figures = illustrator.of_run(facts)
+        elsewhere = None
+    else:
+        figures = illustrator.training_of(facts) if facts.state != DAMAGED else []
+        first = [one for one in runs if one.configuration == facts.configuration and one.run_id in shown]
+        elsewhere = first[0] if first else None
+    retrieval = illustrator.retrieved([facts], RUN_QUERIES) if facts.counts else []
+    return RunPage(facts, tuple(figures), tuple(retrieval), elsewhere, problems.of(facts))
