@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.records import RunFolder, RunStore
-from datasets.errors import UsageError
+from datasets.errors import DataError, UsageError
 
 KEYS = ("run", "runs", "method.name", "dataset.name")
 
@@ -21,7 +21,15 @@ def chosen_runs(values: Mapping[str, Any]) -> list[RunFolder]:
     for key in ("method", "dataset"):
         if f"{key}.name" in values:
             wanted = str(values[f"{key}.name"]).split(",")
-            found = [run for name in wanted for run in found if run.spec()[key]["name"] == name]
+            found = [run for name in wanted for run in found if _named(run, key) == name]
     if not found:
         raise UsageError(f"No such runs in {store.root}: `python run.py list runs` shows what is there.")
     return found
+
+
+def _named(run: RunFolder, key: str) -> str | None:
+    """The run's method or dataset; None where its configuration is damaged, so that it is nobody's."""
+    try:
+        return run.spec()[key]["name"]
+    except (DataError, KeyError, TypeError):
+        return None

@@ -15,13 +15,12 @@ from .figures.style import NothingToShowError, Picture
 from .page import Gallery, Shown, shown
 from .preparing import Problems
 from .retrieval import Options, Strip, choose_queries, common_protocol, save_pages, strips
+from .retrieval.choosing import DISAGREE
 from .retrieval.lists import read_lists
 from .run_facts import RunFacts
 
-SUITE_QUERIES = "differ:4+best:2+worst:4"
+SUITE_QUERIES = "disagree:4+best:2+worst:4"
 RUN_QUERIES = "best:2+worst:3"
-DIFFERENT = "differ:"
-"""Beginning of what asks for the queries on which two runs differ most."""
 KINDS = {"worst": "The hardest queries", "best": "The easiest queries", "random": "Queries drawn at random"}
 NEAREST = "The nearest gallery images of a query: blue and ✓ its person, red and ✗ someone else."
 
@@ -64,10 +63,8 @@ class Illustrator:
         from .figures.everything import figures_of_run
 
         folder = self.out / "figures" / facts.run_id
-        reopened = None if self.blur_faces else self._reopened(facts)
-        if self.blur_faces:
-            self.remarks.append(f"{facts.run_id}: no example images of captions, since heads are hidden.")
-        made = [*self._made(figures_of_run(reopened or facts.run, folder), "figures", facts), *self.heat_maps([facts])]
+        figures = figures_of_run(self._reopened(facts) or facts.run, folder, blur_faces=self.blur_faces)
+        made = [*self._made(figures, "figures", facts), *self.heat_maps([facts])]
         return [Gallery("Training, features, maps", tuple(made))] if made else []
 
     def heat_maps(self, runs: Sequence[RunFacts]) -> list[Shown]:
@@ -126,7 +123,7 @@ class Illustrator:
             folders = [one.run for one in runs]
             protocol = common_protocol(folders)
             for part in _parts(how):
-                if part.startswith(DIFFERENT) and len(runs) < 2:
+                if part.startswith(DISAGREE) and len(runs) < 2:
                     continue
                 made = strips(folders, protocol, choose_queries(folders, protocol, part), self.options)
                 every |= {strip.row: strip for strip in made}
@@ -157,6 +154,6 @@ def _parts(how: str) -> list[str]:
 
 
 def _title(part: str, runs: Sequence[RunFacts]) -> str:
-    if part.startswith(DIFFERENT):
-        return f"Where {runs[-1].method} and {runs[0].method} differ most"
+    if part.startswith(DISAGREE):
+        return f"Where {runs[0].method} and {runs[-1].method} disagree most"
     return KINDS.get(part.partition(":")[0], "Chosen queries")

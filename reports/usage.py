@@ -100,7 +100,7 @@ OUT/runs/ID.html for each, self-contained, to be opened from the disk. What a ru
 maps) is computed where its weights and the dataset's files are there, and kept in its folder. A run that is damaged or
 not finished is listed with the reason. The same runs give the same bytes.
 
-  queries=differ:4+best:2+worst:4     whose nearest gallery images are shown, as for `retrieval`
+  queries=disagree:4+best:2+worst:4     whose nearest gallery images are shown, as for `retrieval`
   faces=blur                          hide heads in pictures
   data=DIR mask_folder=DIR cache=DIR device=cuda …     where files are and what computes, when not as in training
   plugin=FILE.py                      for runs of a method or dataset of your own"""
@@ -121,7 +121,7 @@ usage: python run.py retrieval run=ID[,ID] [queries=worst:12] [protocol=NAME] [s
 The nearest gallery images of some queries, one row per run: the query's person framed blue, others red. Pages for print
 (PNG and PDF), a strip for each query, and captions, in report/retrieval or DIR; sheet=FILE.png is one small picture.
 
-  queries=worst:12        worst:N, best:N, random:N, differ:N (first run against last), or rows and parts of image paths
+  queries=worst:12        worst:N, best:N, random:N, disagree:N (first run against last), rows, or parts of image paths
   protocol=NAME           the dataset's headline when not given (`list protocols dataset=NAME`)
   show_ignored=true       also show, greyed, what the protocol ignores; features are computed where the run kept none
   faces=blur              hide heads: by parsing masks where there are some (mask_folder=DIR), else the top of the crop

@@ -91,7 +91,7 @@ def test_one_command_makes_every_kind_of_table_and_picture(report: tuple[Path, l
     assert lines[-1] == str(out / "index.html")
     text = Parsed(out / "index.html").text
     assert "Not everything could be shown" not in text, lines
-    for kind in ("Results", "Comparisons", "Where differ and baseline differ most", "Cumulative matches", "Seeds"):
+    for kind in ("Results", "Comparisons", "Where baseline and differ disagree most", "Cumulative matches", "Seeds"):
         assert kind in text
     for kind in ("query by query", "Clothing bias", "Training of differ", "look"):
         assert kind in text
@@ -166,7 +166,7 @@ def test_a_run_without_weights_keeps_its_tables_and_says_what_is_missing(trained
     assert any("features" in line and "cannot be read" in line for line in lines)
     page = Parsed(tmp_path / "report" / "index.html").text
     assert "Not everything could be shown" in page
-    for kind in ("mAP and rank-1", "Cumulative matches", "Where differ and baseline differ most"):
+    for kind in ("mAP and rank-1", "Cumulative matches", "Where baseline and differ disagree most"):
         assert kind in page
 
 

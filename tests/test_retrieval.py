@@ -25,10 +25,10 @@ from datasets.errors import DataError, UsageError
 from datasets.masks import Atr, Lip
 from datasets.synthetic import Synthetic, SyntheticConfig
 from reports.figures.style import CORRECT, GREY, WRONG
+from reports.heads import BAND, hide_head
 from reports.retrieval import Options, choose_queries, common_protocol, strips, write_retrieval
 from reports.retrieval.choosing import choose
 from reports.retrieval.drawing import distance_text
-from reports.retrieval.heads import BAND, hide_head
 from reports.retrieval.layout import Layout
 from reports.retrieval.lettering import fitted, shrunk, width
 from reports.retrieval.lists import read_lists
@@ -226,7 +226,7 @@ def test_the_worst_and_the_best_are_those_of_each_person_over_the_runs(make: Mak
 def test_queries_on_which_two_runs_differ_favour_each_of_them(make: Make) -> None:
     runs = [make(), make("differ", 1)]
     gain = _precision(runs[1]) - _precision(runs[0])
-    rows = choose_queries(runs, "cloth-changing", "differ:4")
+    rows = choose_queries(runs, "cloth-changing", "disagree:4")
     signs = np.sign(gain[rows]).tolist()
     assert signs == sorted(signs, reverse=True)
     assert set(signs) == {1.0, -1.0}
@@ -272,7 +272,7 @@ def test_more_than_there_are_and_queries_without_a_match_are_said(make: Make) ->
         ("worst", "worst:12"),
         ("worst:0", "write a number of queries"),
         ("best:many", "such as best:12"),
-        ("differ:2", "needs two runs"),
+        ("disagree:2", "needs two runs"),
         ("100000", "has the queries 0 …"),
         ("query/", "write more of one"),
         ("nobody", "neither a row nor part of the path"),

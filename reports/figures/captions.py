@@ -5,7 +5,7 @@ Shapes: M training images with captions, D dimensions of a text feature, K clust
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +17,13 @@ import numpy.typing as npt
 
 from benchmarks.data import caption_folder
 from benchmarks.reopening import Reopened
-from datasets.base import IntArray, Samples
+from datasets.base import IntArray, Samples, UInt8Array
 from datasets.captions import ASPECTS
 from datasets.captions.texts import TEXTS, read_captions
 from datasets.errors import DataError, UsageError
 from methods import METHODS
 
+from ..heads import shown_image
 from .embedding import FEWEST_IMAGES, mapped
 from .names import drawable, file_name
 from .style import COLOURS, DOUBLE, NothingToShowError, Picture, one_thread, paper_style, save
@@ -159,7 +160,7 @@ def examples(samples: Samples, rows: IntArray, number: int = EXAMPLES) -> IntArr
     return rows[order[:number]]
 
 
-def text_clusters(reopened: Reopened, folder: Path) -> Picture:
+def text_clusters(reopened: Reopened, folder: Path, *, blur_faces: bool = False) -> Picture:
     """A map of the clothing text features, and examples of each cluster.
 
     Raises NothingToShowError where the run has no captions or the dataset is not here.
@@ -169,11 +170,15 @@ def text_clusters(reopened: Reopened, folder: Path) -> Picture:
     found = captioned(reopened)
     clusters = clusters_of(found)
     run_id = reopened.run.run_id
+
+    def image(path: str) -> UInt8Array:
+        return shown_image(reopened, path, blur_faces=blur_faces)
+
     with paper_style():
         figure = pyplot.figure(figsize=(DOUBLE, max(2.4, 1.1 * _lines(clusters))))
         figure.set_layout_engine("none")
         _draw_map(figure.add_axes((0.005, 0.05, MAP - 0.02, 0.94)), found, clusters)
-        _draw_examples(figure, reopened, found, clusters)
+        _draw_examples(figure, image, found, clusters)
         words = ", and words that its sentences have more often than others" if found.sentences else ""
         caption = (
             f"Clothing text features ({reopened.spec.captions.text_model}) of the {len(found.samples)} training images "
@@ -219,7 +224,9 @@ def _draw_map(axes: "Axes", found: Captioned, clusters: Sequence[Cluster]) -> No
             )
 
 
-def _draw_examples(figure: "Figure", reopened: Reopened, found: Captioned, clusters: Sequence[Cluster]) -> None:
+def _draw_examples(
+    figure: "Figure", image: Callable[[str], UInt8Array], found: Captioned, clusters: Sequence[Cluster]
+) -> None:
     """Two columns of clusters in the right part of the figure; each has its number, its images, and words below."""
     lines = _lines(clusters)
     wide, high = (1 - MAP) / 2, 1 / lines
@@ -231,7 +238,7 @@ def _draw_examples(figure: "Figure", reopened: Reopened, found: Captioned, clust
         for place, row in enumerate(examples(found.samples, cluster.rows).tolist()):
             box = (left + wide * (0.18 + 0.205 * place), bottom + 0.36 * high, 0.19 * wide, 0.6 * high)
             axes = figure.add_axes(box)
-            axes.imshow(reopened.image(found.samples.paths[row]), interpolation="antialiased")
+            axes.imshow(image(found.samples.paths[row]), interpolation="antialiased")
             axes.axis("off")
         people = len(np.unique(found.samples.person[cluster.rows]))
         said = f"{len(cluster.rows)} images, {people} people"

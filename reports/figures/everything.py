@@ -54,7 +54,7 @@ def figures_of_rows(rows: Sequence[Row], folder: Path) -> Iterator[Picture | str
             yield from _tried(lambda row=row: training_curves(row, folder))
 
 
-def figures_of_run(run: RunFolder | Reopened, folder: Path) -> Iterator[Picture | str]:
+def figures_of_run(run: RunFolder | Reopened, folder: Path, *, blur_faces: bool = False) -> Iterator[Picture | str]:
     """What one run shows: pictures, or why there is none. Images and captions are shown of a reopened run only."""
     kept = run.run if isinstance(run, Reopened) else run
     yield from _tried(lambda: training_curves(kept, folder))
@@ -64,7 +64,7 @@ def figures_of_run(run: RunFolder | Reopened, folder: Path) -> Iterator[Picture 
     yield from _tried(lambda: distances(kept, folder))
     yield from _tried(lambda: tsne(kept, folder))
     if isinstance(run, Reopened):
-        yield from _tried(lambda: text_clusters(run, folder))
+        yield from _tried(lambda: text_clusters(run, folder, blur_faces=blur_faces))
     else:
         yield f"{kept.run_id}: no clusters of captions, since the dataset's files were not opened."
 

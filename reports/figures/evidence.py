@@ -10,6 +10,7 @@ from benchmarks.protocols import ignored
 from benchmarks.records import RunFolder
 from benchmarks.splits import load_samples
 from datasets.base import Ignore, IntArray, Protocol, Samples
+from datasets.errors import DataError
 
 from .style import NothingToShowError
 
@@ -30,6 +31,9 @@ def headline_protocol(run: RunFolder) -> Protocol:
 
 
 def _protocol(described: dict) -> Protocol:
+    """Raises DataError for a description of an older version."""
+    if "ignore" not in described:
+        raise DataError(f"The run says too little of {described['name']}: it is of an older version; run it again.")
     flags = Ignore.NOTHING
     for name in described["ignore"].removeprefix("Ignore.").split("|"):
         flags |= Ignore[name]

@@ -12,7 +12,7 @@ from benchmarks.reopening import Reopened
 from benchmarks.selection import marked
 from datasets.base import UInt8Array
 
-from ..retrieval.heads import show_without_head
+from ..heads import shown_image
 from ..retrieval.lettering import fitted
 from .names import file_name
 from .style import DOUBLE, Picture, paper_style, save
@@ -77,10 +77,7 @@ def overlaid(image: UInt8Array, heat: np.ndarray) -> UInt8Array:
 
 def _image(reopened: Reopened, path: str, blur_faces: bool) -> UInt8Array:
     """One image in the size of a cell."""
-    if blur_faces:
-        pixels = show_without_head(reopened.dataset, path, reopened.spec.masks.label_set)
-    else:
-        pixels = reopened.image(path)
+    pixels = shown_image(reopened, path, blur_faces=blur_faces)
     return np.asarray(Image.fromarray(pixels).resize(CELL_PIXELS, Image.Resampling.LANCZOS))
 
 

@@ -1,7 +1,7 @@
 """Retrieval pictures: a query, the gallery images that a method found nearest, and which of them are right.
 
 lists.py reads what runs recorded, choosing.py picks queries, ignored.py places what the protocol hides, strips.py puts
-together what is shown of one query, drawing.py draws it, heads.py hides heads, writing.py is the verb.
+together what is shown of one query, drawing.py draws it, writing.py is the verb.
 """
 
 from .choosing import choose_queries

@@ -1,4 +1,4 @@
-"""Which queries are shown: named ones, random ones, the worst, the best, or those on which two runs differ most."""
+"""Which queries are shown: named ones, random ones, the worst, the best, or those on which two runs disagree most."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from datasets.errors import UsageError, did_you_mean
 
 from .lists import Lists, read_lists
 
-KINDS = WORST, BEST, RANDOM, DIFFER = ("worst", "best", "random", "differ")
+KINDS = WORST, BEST, RANDOM, DISAGREE = ("worst", "best", "random", "disagree")
 SEED = 0
 """Of `random:N`: the same queries for every run and every day."""
 
@@ -28,8 +28,8 @@ class Chosen:
 def choose_queries(runs: Sequence[RunFolder], protocol: str, how: str, selection: str | None = None) -> list[int]:
     """Queries of `protocol` that have a match, in the order in which they are shown.
 
-    `how`: worst:N and best:N, by average precision, mean over the runs; random:N; differ:N, where the first and the
-    last run differ most, half of them in favour of each; these take one query a person at most. Or a comma list of
+    `how`: worst:N and best:N, by average precision, mean over the runs; random:N; disagree:N, where the first and the
+    last run disagree most, half of them in favour of each; these take one query a person at most. Or a comma list of
     rows and of parts of image paths. Raises UsageError for anything else.
     """
     return choose(read_lists(runs, protocol, selection), how).rows
@@ -60,7 +60,7 @@ def _by_kind(lists: Sequence[Lists], kind: str, count: int) -> Chosen:
     if kind == RANDOM:
         order = np.random.default_rng(SEED).permutation(valid)
         rows = sorted(_one_a_person(order, person)[:count])
-    elif kind == DIFFER:
+    elif kind == DISAGREE:
         rows = _most_different(precision[-1] - precision[0], valid, person, count, [one.run.run_id for one in lists])
     else:
         order = valid[np.argsort(mean[valid] * (1 if kind == WORST else -1), kind="stable")]
@@ -74,7 +74,7 @@ def _by_kind(lists: Sequence[Lists], kind: str, count: int) -> Chosen:
 def _most_different(gain: np.ndarray, valid: IntArray, person: IntArray, count: int, names: list[str]) -> list[int]:
     """Half of `count` where the last run is better, then half where the first is; one side fills up for the other."""
     if len(names) < 2:
-        raise UsageError("queries=differ:N needs two runs: run=ID,ID.")
+        raise UsageError("queries=disagree:N needs two runs: run=ID,ID.")
     order = valid[np.argsort(-np.abs(gain[valid]), kind="stable")]
     better = [row for row in _one_a_person(order, person) if gain[row] > 0]
     worse = [row for row in _one_a_person(order, person) if gain[row] < 0]

@@ -15,8 +15,8 @@ from benchmarks.selection import ORACLE
 from datasets.base import Samples, UInt8Array
 from datasets.errors import UsageError
 
+from ..heads import shown_image
 from .captions import strip_caption
-from .heads import show_without_head
 from .ignored import HiddenEntries
 from .lists import Lists, read_lists
 
@@ -143,9 +143,7 @@ def _ignore_events(event: Mapping[str, Any]) -> None:
 def _reader(reopened: Reopened, options: Options) -> Callable[[str], UInt8Array]:
     @lru_cache(maxsize=256)
     def read(path: str) -> UInt8Array:
-        if options.blur_faces:
-            return show_without_head(reopened.dataset, path, reopened.spec.masks.label_set)
-        return reopened.image(path)
+        return shown_image(reopened, path, blur_faces=options.blur_faces)
 
     return read
 

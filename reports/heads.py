@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from datasets.base import ReIDDataset, UInt8Array
+from benchmarks.reopening import Reopened
+from datasets.base import UInt8Array
 from datasets.masks import LABEL_SETS, LabelSetName
 
 BAND = 0.22
@@ -32,10 +33,15 @@ def hide_head(image: UInt8Array, mask: UInt8Array | None, label_set: LabelSetNam
     return hidden
 
 
-def show_without_head(dataset: ReIDDataset, path: str, label_set: LabelSetName) -> UInt8Array:
-    """An image of the dataset with its head hidden. Raises DataError for files that cannot be read."""
-    mask = dataset.read_mask(path) if dataset.has_mask(path) else None
-    return hide_head(dataset.read_image(path), mask, label_set)
+def shown_image(reopened: Reopened, path: str, *, blur_faces: bool) -> UInt8Array:
+    """[H, W, 3], an image of the run's dataset, its head hidden where that was asked for.
+
+    Raises DataError for files that cannot be read.
+    """
+    image, dataset = reopened.image(path), reopened.dataset
+    if not blur_faces:
+        return image
+    return hide_head(image, dataset.read_mask(path) if dataset.has_mask(path) else None, reopened.spec.masks.label_set)
 
 
 def _averages(part: UInt8Array) -> UInt8Array:
