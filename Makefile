@@ -9,6 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 
 demo: $(READY)
 	$(BIN)/python run.py method=differ dataset=synthetic
+	$(BIN)/python run.py report
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"

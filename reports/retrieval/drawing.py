@@ -169,7 +169,7 @@ class Pen:
         how = {"ha": "center", "family": font_families(), "parse_math": False, **how}
         if how["va"] == "top":  # the line's own height counts, so that lines without descenders stand on one level
             y += size * 0.93
-            how["va"] = "baseline"
+            how.update(va="baseline")
         self.axes.text(x, y, text, fontsize=size, color=colour, zorder=3, **how)
 
 
