@@ -12,7 +12,7 @@ from datasets.errors import DataError
 
 from .data import caption_folder, open_dataset
 from .protocols import LabelRows, ignored
-from .resolve import resolve_dataset
+from .resolve import resolve_check
 
 FEWEST_ASKABLE = 0.5
 """Share of queries with a valid match under which a protocol is worth a warning."""
@@ -23,15 +23,15 @@ PAIRS_AT_ONCE = 1 << 22
 def check_dataset(name: str, values: Mapping[str, Any], *, deep: bool) -> Iterator[tuple[str, str]]:
     """(level, sentence) for each thing worth saying, as soon as it is known; levels are ok, warning, error.
 
-    `values`: keys of the dataset and of the session.
+    `values`: keys of the dataset, of the masks and of the session.
     """
-    dataset_config, session = resolve_dataset(name, values)
+    dataset_config, masks, session = resolve_check(name, values)
     dataset = open_dataset(dataset_config, session)
     workers = session.workers or os.cpu_count() or 1
     splits, findings = read_splits(dataset)
     yield from ((finding.level, finding.message) for finding in findings)
     for finding in examine(
-        dataset, splits, caption_folder=caption_folder(dataset, session), deep=deep, workers=workers
+        dataset, splits, caption_folder=caption_folder(dataset, session), masks=masks, deep=deep, workers=workers
     ):
         yield finding.level, finding.message
     for protocol in every_protocol(dataset):

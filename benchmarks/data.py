@@ -15,6 +15,7 @@ from datasets.captions import caption_features
 from datasets.checks import compare_counts, count
 from datasets.clips import pieces
 from datasets.errors import DataError, UsageError
+from datasets.masks import require_labels_of
 from datasets.pixels import pixel_cache
 from methods import METHODS
 
@@ -55,6 +56,7 @@ class ExperimentData:
     listen: Listener
     splits: Splits = field(init=False)
     _pixels: dict[tuple[str, str], UInt8Array] = field(init=False, default_factory=dict)
+    _masks_found: dict[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.splits = Splits(self.dataset)
@@ -120,7 +122,7 @@ class ExperimentData:
 
     def _decoded(self, split: str, kind: Literal["image", "mask"]) -> UInt8Array:
         image = self.spec.image
-        return pixel_cache(
+        pixels = pixel_cache(
             self.dataset,
             self.samples(split),
             image.height,
@@ -134,11 +136,47 @@ class ExperimentData:
                 {"event": "progress", "what": f"decoding {split}", "done": done, "total": total}
             ),
         )
+        if kind == "mask":
+            paths = self.samples(split).paths
+            require_labels_of(self.spec.masks.label_set, pixels, lambda row: self._mask_of(paths[row]))
+            if split not in self._masks_found and (message := self.missing_masks(split)):
+                self.listen({"event": "warning", "message": message})
+        return pixels
+
+    def _mask_of(self, path: str) -> str:
+        return str(self.dataset.mask_path(path)) if self.dataset.folder else f"The mask of {path}"
+
+    def masks_found(self, split: str) -> int:
+        """Images of the split that have a mask; looked up once."""
+        if split not in self._masks_found:
+            self._masks_found[split] = sum(map(self.dataset.has_mask, self.samples(split).paths))
+        return self._masks_found[split]
+
+    def missing_masks(self, split: str) -> str:
+        """What to say of a split where images without a mask count as background; empty where none is missing."""
+        found, images = self.masks_found(split), len(self.samples(split))
+        if found == images or self.spec.masks.missing == "error":
+            return ""
+        return (
+            f"{split}: {found:,} of {images:,} masks found below {self.dataset.mask_folder}; an image without one "
+            "counts as all background (masks.missing=background)."
+        )
+
+    def masked_splits(self) -> list[str]:
+        """The dataset's own splits of which the method reads masks, in training or at test."""
+        names = ["train"] if "mask" in self.inputs else []
+        if "mask" in METHODS.get(self.spec.method.name).test_inputs(self.spec.method):
+            names += [own for name in self._tested_splits() for own in self.splits.parts(name)]
+        return list(dict.fromkeys(names))
+
+    def _tested_splits(self) -> list[str]:
+        """What is scored, and what an epoch is chosen by."""
+        protocols = [*self.protocols, *([self.validation] if self.rule == VALIDATION else [])]
+        return list(dict.fromkeys(name for p in protocols for name in (p.query, p.gallery)))
 
     def require_masks(self) -> None:
         """Raise DataError, before anything is trained, where an image that is scored lacks a mask."""
-        protocols = [*self.protocols, *([self.validation] if self.rule == VALIDATION else [])]
-        for split in dict.fromkeys(name for p in protocols for name in (p.query, p.gallery)):
+        for split in self._tested_splits():
             for path in self.samples(split).paths:
                 if self.spec.masks.missing == "error" and not self.dataset.has_mask(path):
                     self.dataset.read_mask(path)  # raises
@@ -168,7 +206,9 @@ class ExperimentData:
         return METHODS.get(self.spec.method.name).inputs(self.spec.method)
 
     def facts(self) -> dict[str, Any]:
-        """What data.json says: counts and fingerprint of each split that is used, who is held out, and plugins."""
+        """What data.json says: counts and fingerprint of each split that is used, masks found of those whose masks are
+        read, who is held out, and plugins.
+        """
         protocols = [*self.protocols, self.dataset.validation()]
         splits = dict.fromkeys(["train", *(name for p in protocols for name in (p.query, p.gallery))])
         expected = self.dataset.expected()
@@ -189,6 +229,7 @@ class ExperimentData:
             },
             "protocols": [asdict(protocol) | {"ignore": str(protocol.ignore)} for protocol in self.protocols],
             "differences": [finding.message for findings in differences.values() for finding in findings],
+            "masks": {name: self.masks_found(name) for name in self.masked_splits()},
             "held_out": [] if self.holdout is None else self.holdout.persons.tolist(),
             "selection": self.rule,
         } | plugin_facts(self.spec.method.name, self.dataset.name)

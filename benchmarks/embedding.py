@@ -10,6 +10,7 @@ from datasets.clips import ClipConfig, covering_clips
 from datasets.errors import UsageError
 from methods.base import Method
 
+from .contract import checked_features
 from .distribution import World
 from .pooling import runs
 from .ranking import Features
@@ -77,7 +78,7 @@ def clips_of(samples: Samples, config: ClipConfig) -> IntArray:
 
 
 def _features(method: Method, images: Tensor, cameras: Tensor, extras: dict[str, Tensor], flip: bool) -> Tensor:
-    features = method.embed(images, cameras, **extras).float()
+    features = checked_features(method, method.embed(images, cameras, **extras), len(images)).float()
     if flip:
         mirrored = {name: extra.flip(-1) for name, extra in extras.items()}
         features = features + method.embed(images.flip(-1), cameras, **mirrored).float()

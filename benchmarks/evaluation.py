@@ -38,8 +38,8 @@ from .splits import Splits, save_samples
 
 EVERYTHING = "all"
 """Under `evaluate.protocols=all` the headline protocol is also scored under other options, to see what they do."""
-OUTSIDE = "features"
-"""Stands for the selection where features come from elsewhere: how their epoch was chosen is not known here."""
+FEATURES, CHECKPOINT = "features", "checkpoint"
+"""Stand for the selection of what comes from elsewhere: how its epoch was chosen is not known here."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def evaluate_checkpoint(file: Path, values: Mapping[str, Any], listen: Listener)
     spec, session = resolved.spec, resolved.session
     image = spec.image
     kind: type[Method] = METHODS.get(spec.method.name)
-    loaded = kind.from_official(read_state_dict(file), spec.method.for_checkpoint(), image.height, image.width)
+    state = read_state_dict(file, "checkpoint")
+    loaded = kind.from_official(state, spec.method.for_checkpoint(), image.height, image.width)
     for remark in _remarks(file, loaded):
         listen({"event": "note", "message": remark})
     with joined(session.device) as world:
@@ -114,10 +115,10 @@ def evaluate_checkpoint(file: Path, values: Mapping[str, Any], listen: Listener)
     source |= plugin_facts(spec.method.name, spec.dataset.name)
     digest = _digest(source["content"], source["spec"], audit.fingerprints())
     folder = session.runs / "checkpoints" / f"{spec.dataset.name}-{spec.method.name}-{file.stem}-{digest}"
-    rows = [{"selection": OUTSIDE, "epoch": None, **row} for row in audit.rows(scored)]
+    rows = [{"selection": CHECKPOINT, "epoch": None, **row} for row in audit.rows(scored)]
     if leads:
-        audit.write(folder, OUTSIDE, scored, rows, source)
-    return Evaluation(folder, OUTSIDE, rows, _in_words(spec.evaluate))
+        audit.write(folder, CHECKPOINT, scored, rows, source)
+    return Evaluation(folder, CHECKPOINT, rows, _in_words(spec.evaluate))
 
 
 def _remarks(file: Path, loaded: Loaded) -> list[str]:
@@ -145,9 +146,9 @@ def evaluate_features(file: Path, dataset_name: str, values: Mapping[str, Any]) 
     scored = audit.scored()
     source = {"file": str(file), "content": stored.digest, "dataset": to_plain(dataset_config)}
     folder = _features_folder(session, dataset_name, source, evaluate, clips)
-    rows = [{"selection": OUTSIDE, "epoch": None, **row} for row in audit.rows(scored)]
-    audit.write(folder, OUTSIDE, scored, rows, source)
-    return Evaluation(folder, OUTSIDE, rows, _in_words(evaluate))
+    rows = [{"selection": FEATURES, "epoch": None, **row} for row in audit.rows(scored)]
+    audit.write(folder, FEATURES, scored, rows, source)
+    return Evaluation(folder, FEATURES, rows, _in_words(evaluate))
 
 
 @dataclass(frozen=True)

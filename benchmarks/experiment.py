@@ -89,8 +89,9 @@ class Experiment:
         if world.leads:
             made_of = self.data.facts() | {"facts": asdict(facts), "cameras": self.training_cameras.tolist()}
             folder.describe(to_plain(spec), made_of, environment(to_plain(session)))
-            for difference in made_of["differences"]:
-                self._say(event="warning", message=difference)
+            without_masks = filter(None, map(self.data.missing_masks, self.data.masked_splits()))
+            for message in [*made_of["differences"], *without_masks]:
+                self._say(event="warning", message=message)
         masks = self.data.pixels("train", "mask") if "mask" in self.data.inputs else None
         self.feed = TrainingFeed(training, self.data.pixels("train"), spec, world, masks=masks)
         self.selector = Selector(self.data.rule) if self.data.rule in (VALIDATION, ORACLE) else None

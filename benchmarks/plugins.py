@@ -9,6 +9,7 @@ import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import sys
 import traceback
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DATASETS
-from datasets.errors import UsageError
+from datasets.base import ReIDDataset
+from datasets.errors import CCReIDError, UsageError
 from datasets.registry import Entry
 from methods import METHODS
+from methods.base import Method, MethodConfig
 
 from .records import RunFolder
 
@@ -75,14 +78,15 @@ def _registered(name: str, file: Path, content: bytes) -> frozenset[tuple[str, s
     sys.modules[name] = module
     try:
         loader.exec_module(module)
-    except Exception as error:  # whatever the user's code raises
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"{_place(file, error)} fails to import: {type(error).__name__}: {reason}.") from None
+    except (Exception, SystemExit) as error:  # whatever the user's code raises, sys.exit() too
+        raise UsageError(f"{_place(file, error)} fails to import: {_reason(error)}.") from None
     provides = set()
     for registry in REGISTRIES:
         for key, kind in _classes(registry, name).items():
             if key in registry.entries:
                 raise UsageError(f"plugin={file}: there is a {registry.kind} {key} already, choose another name.")
+            if problem := (_problem_of_method if registry is METHODS else _problem_of_dataset)(kind):
+                raise UsageError(f"plugin={file}: the {registry.kind} {key} {problem}.")
             title = (kind.__doc__ or module.__doc__ or "").strip().partition("\n")[0]
             registry.entries[key] = Entry(key, name, title)
             provides.add((registry.kind, key))
@@ -92,6 +96,31 @@ def _registered(name: str, file: Path, content: bytes) -> frozenset[tuple[str, s
             "class."
         )
     return frozenset(provides)
+
+
+def _problem_of_method(kind: type) -> str:
+    """Why a class cannot serve as a method, as the rest of a sentence; empty where it can."""
+    if not issubclass(kind, Method):
+        return f"is no subclass of methods.base.Method: write class {kind.__name__}(Method)"
+    if not (isinstance(kind.Config, type) and issubclass(kind.Config, MethodConfig)):
+        return "has a Config that is no subclass of methods.base.MethodConfig"
+    if kind.embed is Method.embed:
+        return "has no embed, whose features are compared at test: write embed(self, images, cameras=None, **extras)"
+    if kind.phases and kind.losses is Method.losses:
+        return 'has no losses: write losses(self, batch, phase="model"), or phases = () where nothing is trained'
+    try:
+        inspect.signature(kind).bind(None, None)
+    except TypeError:
+        return "cannot be built from a configuration and the facts: write __init__(self, config, facts)"
+    return ""
+
+
+def _problem_of_dataset(kind: type) -> str:
+    """The same for a dataset."""
+    if not issubclass(kind, ReIDDataset):
+        return f"is no subclass of datasets.base.ReIDDataset: write class {kind.__name__}(ReIDDataset)"
+    missing = sorted(getattr(kind, "__abstractmethods__", ()))
+    return f"lacks what datasets.base.ReIDDataset asks for: write {', '.join(missing)}" if missing else ""
 
 
 def _classes(registry: Any, module: str) -> dict[str, type]:
@@ -108,7 +137,22 @@ def _forget(name: str) -> None:
                 del registry.entries[key]
 
 
-def _place(file: Path, error: Exception) -> str:
+def failing_plugin(error: BaseException) -> UsageError | None:
+    """The sentence for an error that passed through a plugin's code, with the line; None where it did not."""
+    if isinstance(error, CCReIDError):
+        return None
+    passed = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    for plugin in _loaded.values():
+        if str(plugin.file.resolve()) in passed:
+            return UsageError(f"{_place(plugin.file, error)} fails: {_reason(error)}.")
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}"
+
+
+def _place(file: Path, error: BaseException) -> str:
     """The plugin and, where it is known, the line that fails."""
     own = str(file.resolve())
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]

@@ -33,7 +33,9 @@ class RerankConfig(Strict):
     @model_validator(mode="after")
     def _in_use(self) -> Self:
         if self.method == "none" and (self.k1, self.k2, self.weight) != (20, 6, 0.3):
-            raise ValueError("k1, k2 and weight do nothing without re-ranking: set rerank.method=k-reciprocal as well")
+            raise ValueError(
+                "k1, k2 and weight do nothing without re-ranking: set evaluate.rerank.method=k-reciprocal as well"
+            )
         return self
 
 

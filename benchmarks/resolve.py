@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError, create_model
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from datasets import DATASETS
 from datasets.clips import ClipConfig
 from datasets.errors import UsageError, did_you_mean
+from datasets.masks import MaskConfig
 from methods import METHODS
 
 from .protocols import choose
@@ -144,7 +145,7 @@ def resolve(command_line: Mapping[str, Any], config_file: Path | None = None, ab
         for key, value in layer.values.items():
             if key not in known:
                 raise UsageError(_unknown_key(key, layer.origin, known))
-            values[key] = _as_list(value, known[key])
+            values[key] = _as_meant(value, known[key])
             origins[key] = layer.origin
     values |= {"method.name": method, "dataset.name": dataset}
 
@@ -170,7 +171,7 @@ def resolve_evaluation(stored: Mapping[str, Any], command_line: Mapping[str, Any
         if key not in changeable:
             raise UsageError(_unknown_key(key, "command line", changeable))
     values, origins = _with_environment(command_line)
-    values = {key: _as_list(value, changeable[key]) for key, value in values.items()}
+    values = {key: _as_meant(value, changeable[key]) for key, value in values.items()}
     changes = _nest({key: value for key, value in values.items() if key not in of_session})
     merged = _merged(stored, changes)
     session = {key: value for key, value in values.items() if key in of_session}
@@ -185,8 +186,15 @@ def resolve_dataset(name: str, command_line: Mapping[str, Any]) -> tuple[Any, Se
     return sections.dataset, session
 
 
+def resolve_check(name: str, command_line: Mapping[str, Any]) -> tuple[Any, MaskConfig, Session]:
+    """The same with how parsing masks are read."""
+    models = {"dataset": DATASETS.get(name).Config, "masks": MaskConfig}
+    sections, session = _resolve_sections(models, name, command_line)
+    return sections.dataset, sections.masks, session
+
+
 def resolve_features(name: str, command_line: Mapping[str, Any]) -> tuple[Any, EvaluateConfig, ClipConfig, Session]:
-    """The same with the options of an evaluation: for features that were made elsewhere."""
+    """The dataset's options with those of an evaluation: for features that were made elsewhere."""
     models = {"dataset": DATASETS.get(name).Config, "evaluate": EvaluateConfig, "clips": ClipConfig}
     sections, session = _resolve_sections(models, name, command_line)
     return sections.dataset, sections.evaluate, sections.clips, session
@@ -202,7 +210,7 @@ def _resolve_sections(
     for key in values:
         if key not in of_sections | of_session:
             raise UsageError(_unknown_key(key, origins[key], of_sections | of_session))
-    values = {key: _as_list(value, (of_sections | of_session)[key]) for key, value in values.items()}
+    values = {key: _as_meant(value, (of_sections | of_session)[key]) for key, value in values.items()}
     options = {key: value for key, value in values.items() if key in of_sections} | {"dataset.name": dataset}
     session = {key: value for key, value in values.items() if key in of_session}
     nested = {name: {} for name in models} | _nest(options)
@@ -235,9 +243,23 @@ def describe(resolved: Resolved) -> Iterator[tuple[str, Any, str]]:
             yield key, value, resolved.origins.get(key, "default")
 
 
-def _as_list(value: Any, field: Any) -> Any:
-    """One word stands for a list of one, where a list of words is wanted."""
-    return [value] if isinstance(value, str) and get_args(field.annotation) == (str, ...) else value
+def _as_meant(value: Any, field: Any) -> Any:
+    """A word as its field means it, where the field's type does not see to that.
+
+    It stands for a list of one where a list of words is wanted, and for a number where one of several is to be chosen.
+    """
+    if not isinstance(value, str):
+        return value
+    if get_args(field.annotation) == (str, ...):
+        return [value]
+    numbers = {str(choice): choice for choice in _choices(field.annotation) if type(choice) is int}
+    return numbers.get(value, value)
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """What a Literal, or one in a union, offers."""
+    parts = get_args(annotation)
+    return parts if get_origin(annotation) is Literal else tuple(itertools.chain(*map(_choices, parts)))
 
 
 def _name_in(content: Mapping[str, Any], section: str) -> Any:
@@ -281,8 +303,9 @@ def _validated(
     while key not in known and "." in key:  # a position inside a value, such as image.mean.0
         key = key.rpartition(".")[0]
     message = error["msg"].removeprefix("Value error, ")
-    if key not in known:
-        raise UsageError(f"{key}: {message} ({origins.get(key, 'default')}).")
+    if key not in known:  # a section, whose values do not go together: the message names them
+        said = message if message.startswith(f"{key}.") else f"{key}: {message}"
+        raise UsageError(f"{said}{f' ({origins[key]})' if key in origins else ''}.")
     doc = " ".join((known[key].description or "").split()).partition(". ")[0].rstrip(".")
     mend = f", written as {key}=[a,b,…]" if get_origin(known[key].annotation) is tuple else ""
     raise UsageError(f"{key}={error['input']}: {message} ({origins.get(key, 'default')}){mend}. It is: {doc}.")

@@ -16,6 +16,7 @@ from datasets.base import DatasetConfig
 from datasets.captions import CaptionConfig
 from datasets.clips import ClipConfig
 from datasets.config import Strict
+from datasets.errors import UsageError
 from datasets.masks import MaskConfig
 from datasets.samplers import SamplerConfig, check_batch_size, check_several_people
 from methods.base import MethodConfig
@@ -116,6 +117,10 @@ class Spec(Strict):
         """Raise UsageError where fields are fine one by one but not together."""
         check_batch_size(self.sampler)
         check_several_people(self.sampler)
+        weights = dict(self.method.weights)
+        if self.train.epochs and weights and not any(weights.values()):
+            every = " or ".join(f"method.weights.{name}" for name in weights)
+            raise UsageError(f"Every loss term is switched off: set {every} above 0, or train.epochs=0.")
 
 
 class Session(Strict):

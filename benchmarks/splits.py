@@ -2,7 +2,6 @@
 
 import zipfile
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ class Splits:
     dataset: ReIDDataset
     _samples: dict[str, Samples] = field(init=False, default_factory=dict)
     _selected: dict[str, tuple[str, IntArray]] = field(init=False, default_factory=dict)
+    _places: dict[str, dict[str, int]] = field(init=False, default_factory=dict)
 
     def samples(self, name: str) -> Samples:
         """Of the dataset's own splits, of those that its protocols make of them, and of selected ones."""
@@ -44,20 +44,27 @@ class Splits:
             return {own: (everything, rows)}
         if name in self.dataset.splits:
             return {name: (everything, everything)}
-        owner, row = np.array([self._origin[path] for path in self.samples(name).paths], dtype=np.int64).T
-        return {
-            self.dataset.splits[own]: (np.flatnonzero(owner == own), row[owner == own])
-            for own in np.unique(owner).tolist()
-        }
+        found: dict[str, tuple[IntArray, IntArray]] = {}
+        paths = self.samples(name).paths
+        unknown = everything
+        # Training images come last: what is tested is seldom made of them, and they may not be there.
+        for own in sorted(self.dataset.splits, key=lambda own: own == "train"):
+            if not len(unknown):
+                break
+            rows = self._rows(own)
+            place = np.array([index for index in unknown if paths[index] in rows], dtype=np.int64)
+            if len(place):
+                found[own] = place, np.array([rows[paths[index]] for index in place], dtype=np.int64)
+                unknown = np.setdiff1d(unknown, place)
+        if len(unknown):
+            raise KeyError(paths[unknown[0]])  # a dataset's mistake: it compares images of none of its splits
+        return found
 
-    @cached_property
-    def _origin(self) -> dict[str, tuple[int, int]]:
-        """Path → (number of the split it belongs to, row there)."""
-        return {
-            path: (number, row)
-            for number, own in enumerate(self.dataset.splits)
-            for row, path in enumerate(self.samples(own).paths)
-        }
+    def _rows(self, own: str) -> dict[str, int]:
+        """Path → row in one of the dataset's own splits."""
+        if own not in self._places:
+            self._places[own] = {path: row for row, path in enumerate(self.samples(own).paths)}
+        return self._places[own]
 
 
 def save_samples(path: Path, samples: Samples) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from datasets.errors import CCReIDError, UsageError
 from methods.base import Batch, Method, TrainingSet
 
+from .contract import checked_terms
 from .distribution import World
 from .feed import TrainingFeed, derived_seed
 from .optimisation import build_optimiser, set_learning_rates
@@ -136,7 +137,7 @@ class Trainer:
             with self._gradients_stay_here(number < len(batches)):
                 with self._autocast():
                     losses = self.model(batch, phase)
-                weighted = self._weighted(losses)
+                weighted = self._weighted(checked_terms(self.method, losses, phase))
                 if number == 1 and self._telemetry_is_due():
                     self.meter.add_pulls(gradient_norms(weighted, self.method.observed))
                 values = dict(zip(weighted, torch.stack(list(weighted.values())).tolist(), strict=True))

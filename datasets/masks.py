@@ -6,6 +6,7 @@ person's own.
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from .base import UInt8Array
 from .config import Strict
+from .errors import DataError
 
 BoolArray = npt.NDArray[np.bool_]
 LabelSetName = Literal["lip", "atr", "pascal", "merged12"]
@@ -166,6 +168,32 @@ def clothing_table(label_set: LabelSetName, *, body: bool = False) -> BoolArray:
     table = np.zeros(256, dtype=bool)
     table[sorted(chosen.clothing | chosen.body if body else chosen.clothing)] = True
     return table
+
+
+_AT_ONCE = 256
+"""Masks whose highest label is looked for at once: bounds the memory."""
+
+
+def sets_with(label: int) -> list[LabelSetName]:
+    """The label sets that have it, and so all smaller ones."""
+    return [name for name, known in LABEL_SETS.items() if label < len(known.labels)]
+
+
+def require_labels_of(label_set: LabelSetName, masks: UInt8Array, place: Callable[[int], str]) -> None:
+    """Raise DataError where a label in `masks` [N, H, W] lies beyond the label set. `place`: row → the mask's name."""
+    last = len(LABEL_SETS[label_set].labels) - 1
+    for start in range(0, len(masks), _AT_ONCE):
+        highest = masks[start : start + _AT_ONCE].max(axis=(1, 2))  # [n]
+        if len(beyond := np.flatnonzero(highest > last)):
+            label = int(highest[beyond[0]])
+            sets = " or ".join(f"masks.label_set={name}" for name in sets_with(label))
+            mend = (
+                f"say what they were written in, {sets}" if sets else "save label numbers, not colours or grey values"
+            )
+            raise DataError(
+                f"{place(start + int(beyond[0]))} holds the label {label}, and masks.label_set={label_set} ends at "
+                f"{last}: {mend}."
+            )
 
 
 PALETTE: UInt8Array = np.array(

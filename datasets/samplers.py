@@ -67,7 +67,7 @@ def identity_batches(
     A pure function of its arguments: the streams are Python's and numpy's, seeded with `seed` + `epoch`, as in DIFFER
     (commit 67acb5d), CAL (commit f773d01) and CSSC (commit bd018b8), whose lists it reproduces, `epoch` from 0.
 
-    Raises UsageError where K does not divide the batch, DataError where there are too few images for one batch.
+    Raises UsageError where K does not divide the batch, DataError where there are too few images, or people, for one.
     """
     check_batch_size(config)
     state = seed + (epoch if config.order == "reshuffled" else 0)
@@ -83,6 +83,7 @@ def identity_batches(
         dealt = every[: len(every) // world * world][rank::world]
         batches = [dealt[start : start + people] for start in range(0, len(dealt) - people + 1, people)]
     else:
+        _require_people(len(groups), people, config)
         every = _distinct(groups, people, shuffler)
         batches = every[: len(every) // world * world][rank::world]
     if not batches:
@@ -92,6 +93,16 @@ def identity_batches(
             f"lower sampler.batch_size={config.batch_size}."
         )
     return np.array(batches, dtype=np.int64).reshape(len(batches), config.batch_size)
+
+
+def _require_people(found: int, wanted: int, config: SamplerConfig) -> None:
+    """Raise DataError where there are fewer people than a batch of different ones has."""
+    if found < wanted:
+        raise DataError(
+            f"sampler.kind={config.kind} puts {wanted} different people in a batch (sampler.batch_size="
+            f"{config.batch_size} / sampler.instances={config.instances}), and there are {found} to train on: choose "
+            f"sampler.batch_size={found * config.instances} or less, or sampler.kind=groups."
+        )
 
 
 Groups = dict[int, list[list[int]]]

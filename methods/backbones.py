@@ -5,8 +5,9 @@
 
 import logging
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import timm
 import torch
@@ -39,12 +40,17 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 TOKEN_MODULES = ["eva", "vision_transformer"]
 """timm files whose models are a sequence of tokens: they need the image size, and take a token offset."""
+ARCHITECTURE = ("patch_size", "embed_dim", "depth", "num_heads")
+"""Keys of the configuration that change a transformer's architecture, under timm's names."""
 OPEN_CLIP = "open_clip:"
 """Beginning of the names of open_clip's image towers."""
 
 
 class BackboneConfig(MethodConfig):
     """The backbone's share of a method's configuration."""
+
+    names: ClassVar[tuple[str, ...]] = tuple(ALIASES)
+    """The short names that the method takes, as a message lists them."""
 
     backbone: str = "resnet50"
     """eva02_clip_l, eva02_clip_b, eva02_clip_tiny, resnet50, resnet18, resnet_tiny, any timm model name, or
@@ -71,7 +77,7 @@ class BackboneConfig(MethodConfig):
 
     def build(self, height: int, width: int) -> "Backbone":
         """The configured backbone for images of that size."""
-        architecture = self.model_dump(include={"patch_size", "embed_dim", "depth", "num_heads"}, exclude_none=True)
+        architecture = self.model_dump(include=set(ARCHITECTURE), exclude_none=True)
         return build_backbone(
             self.backbone,
             image_size=(height, width),
@@ -79,6 +85,7 @@ class BackboneConfig(MethodConfig):
             pretrained=self.pretrained,
             pad_images=self.pad_images,
             last_stride=self.last_stride,
+            names=self.names,
             **architecture,
         )
 
@@ -160,9 +167,12 @@ def build_backbone(
     pretrained: bool | None = None,
     pad_images: bool = False,
     last_stride: Literal[1, 2] = 1,
+    names: Iterable[str] = tuple(ALIASES),
     **architecture: Any,
 ) -> Backbone:
     """The backbone called `name` for images of `image_size` (height, width); arguments as in `BackboneConfig`.
+
+    `names`: what is suggested where the name is unknown.
 
     Raises UsageError for an unknown name, an option the architecture lacks, or a size that would be cropped silently;
     DataError for weights that are missing, unsafe or of another architecture.
@@ -172,14 +182,18 @@ def build_backbone(
 
         return build_tower(name, image_size, weights_file, pretrained, pad_images, architecture)
     timm_name, overrides = ALIASES.get(name, (name, {}))
-    _check_name(name, timm_name)
+    _check_name(name, timm_name, names)
     options: dict[str, Any] = {"num_classes": 0} | overrides | architecture
     takes_tokens = is_model_in_modules(timm_name, TOKEN_MODULES)
+    if not takes_tokens:
+        _require_options(name, timm_name, architecture)
     if takes_tokens:
         options |= _token_grid(name, timm_name, options, image_size, pad_images)
     elif (published := timm.get_pretrained_cfg(timm_name)) is not None and published.fixed_input_size:
         options |= _fixed_size(name, timm_name, options, image_size, published.input_size[1:])
     trunk = _create(name, timm_name, options, pretrained=bool(pretrained) and weights_file is None)
+    if not takes_tokens and "img_size" not in options:
+        whole_patches(name, _patch(trunk), image_size, None)
     if last_stride == 1 and is_model_in_modules(timm_name, ["resnet"]):
         _remove_last_stride(trunk, name)
     if weights_file is not None:
@@ -198,14 +212,60 @@ def announce_random_weights(name: str) -> None:
     )
 
 
-def _check_name(name: str, timm_name: str) -> None:
+def _check_name(name: str, timm_name: str, names: Iterable[str]) -> None:
     architecture, _, tag = timm_name.partition(".")
     if not timm.is_model(architecture):
-        hint = did_you_mean(name, ALIASES) or did_you_mean(name, timm.list_models())
-        raise UsageError(f"Unknown method.backbone={name}.{hint} Names: {', '.join(ALIASES)}, or any of timm's models.")
+        hint = did_you_mean(name, names) or did_you_mean(name, timm.list_models())
+        raise UsageError(f"Unknown method.backbone={name}.{hint} Names: {', '.join(names)}, or any of timm's models.")
     tagged = timm.list_models(f"{architecture}.*", pretrained=True)
     if tag and timm_name not in tagged:
         raise UsageError(f"method.backbone={name} names weights timm does not know: choose {' or '.join(tagged)}.")
+
+
+def _require_options(name: str, timm_name: str, architecture: Mapping[str, Any]) -> None:
+    """Raise UsageError where the model does not take some of `architecture`, each of which is tried alone."""
+    unknown = []
+    for option, value in architecture.items():
+        try:
+            with torch.device("meta"):
+                timm.create_model(timm_name, **{option: value})
+        except TypeError:
+            unknown.append(option)
+        except (ValueError, AssertionError, RuntimeError):
+            pass  # known, and refused for its value where everything is put together
+    if unknown:
+        raise UsageError(
+            f"method.backbone={name} has no {', '.join(unknown)} to choose: set "
+            f"{' '.join(f'method.{option}=null' for option in unknown)}."
+        )
+
+
+def _patch_convolutions(trunk: nn.Module) -> list[nn.Conv2d]:
+    """Those that cut the image into patches side by side, without padding: what is over at an edge, they drop."""
+    return [
+        layer
+        for layer in trunk.modules()
+        if isinstance(layer, nn.Conv2d)
+        and layer.in_channels == 3
+        and layer.padding in ("valid", (0, 0))
+        and max(layer.stride) > 1
+        and all(kernel <= stride for kernel, stride in zip(layer.kernel_size, layer.stride, strict=True))
+    ]
+
+
+def _patch(trunk: Any, also: Any = 1) -> tuple[int, int]:
+    """Height and width that the image has to be a multiple of lest pixels are dropped; 1 where there are no patches.
+
+    `also`: side or sides of a patch that are known otherwise.
+    """
+    sides = [to_2tuple(also), *(layer.stride for layer in _patch_convolutions(trunk))]
+    return math.lcm(*(height for height, _ in sides)), math.lcm(*(width for _, width in sides))
+
+
+def _refuse_rest(convolution: Any, images: tuple[Tensor]) -> None:
+    """Hook: raise ValueError where images, perhaps resized by the model itself, do not divide into patches."""
+    if any(size % stride for size, stride in zip(images[0].shape[2:], convolution.stride, strict=True)):
+        raise ValueError("pixels beyond the last whole patch would be dropped")
 
 
 def _token_grid(
@@ -255,8 +315,10 @@ def _fixed_size(
     try:
         with torch.device("meta"):
             trunk: Any = timm.create_model(timm_name, **options, **sized).eval()
-            patch: Any = to_2tuple(getattr(getattr(trunk, "patch_embed", None), "patch_size", 1))
-            whole_patches(name, patch, image_size, None)
+            known = getattr(getattr(trunk, "patch_embed", None), "patch_size", 1)
+            whole_patches(name, _patch(trunk, known), image_size, None)
+            for convolution in _patch_convolutions(trunk):
+                convolution.register_forward_pre_hook(_refuse_rest)
             trunk(torch.empty(1, 3, *image_size))
     except (TypeError, ValueError, AssertionError, RuntimeError):
         if own == image_size:

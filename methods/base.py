@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
@@ -122,7 +122,9 @@ class Method(nn.Module):
     ablations: ClassVar[dict[str, dict[str, Any]]] = {}
     """Rows of the paper's ablation table: dotted keys of the Spec → values."""
     quirks: ClassVar[tuple[tuple[str, str, str], ...]] = ()
-    """(what the paper or this implementation does, what the released code does, the key that chooses)."""
+    """(what is done here, what the released code does, the key that chooses)."""
+    compared_with: ClassVar[Literal["the released code", "the paper"]] = "the released code"
+    """What the second place of each of `quirks` tells of."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """Extra inputs in a batch that the whole method uses: "caption", "mask"."""
     phases: ClassVar[tuple[str, ...]] = ("model",)

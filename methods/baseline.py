@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from datasets.config import tune
@@ -61,7 +61,7 @@ class BaselineConfig(BackboneConfig):
     """circle: m, the relaxation of the boundary."""
     circle_scale: PositiveFloat = 128.0
     """circle: γ, factor of the similarities; 128 is its paper's value for person re-ID."""
-    triplet_margin: float | None = 0.3
+    triplet_margin: NonNegativeFloat | None = 0.3
     """Margin of the triplet; unset (null): soft margin."""
     centre_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Learning rate of the centres, which their own SGD moves whatever the weight of the term."""
@@ -121,6 +121,7 @@ class Baseline(Method):
         "arcface": {"method.head": "arcface"},
         "circle": {"method.head": "circle"},
     }
+    compared_with = "the paper"
     quirks = (
         ("centre loss off", "the paper's full model has it with weight 0.0005", "ablation=centre"),
         (

@@ -21,11 +21,11 @@ with each other: f has to tell them from those of other people, but not from eac
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 from torch import Tensor, nn
 
 from datasets.config import tune
@@ -67,6 +67,7 @@ class CalConfig(BackboneConfig):
     backbone: str = "resnet50"
     """Images: resnet50, resnet18, resnet_tiny or any convolutional timm model; clips: c2dres50, i3dres50, ap3dres50,
     nlres50, ap3dnlres50, c2d_tiny."""
+    names: ClassVar[tuple[str, ...]] = ("resnet50", "resnet18", "resnet_tiny", *VIDEO)
     weights: CalWeights = CalWeights()  # pyright: ignore[reportIncompatibleVariableOverride] (frozen)
     pooling: Literal["maxavg", "avg", "max", "gem"] = "maxavg"
     """Of an image's map; of clips it is always the maximum of each frame, and the mean over the frames."""
@@ -76,7 +77,7 @@ class CalConfig(BackboneConfig):
     """Share of the identity target spread over all persons, for cross_entropy."""
     identity_scale: Annotated[float, Field(gt=0)] = 16.0
     """Factor of the cosines in the identity loss."""
-    identity_margin: float = 0.0
+    identity_margin: NonNegativeFloat = 0.0
     """Margin of the identity loss."""
     scale: Annotated[float, Field(gt=0)] = tune(16.0, 4.0, 64.0, log=True)
     """s: factor of the cosines with outfits."""
@@ -95,8 +96,23 @@ class CalConfig(BackboneConfig):
     """The loss between pairs of images; all are on cosines, and over the batches of all processes."""
     pair_scale: Annotated[float, Field(gt=0)] = 16.0
     """Factor of the cosines in the pair loss; the triplet has none."""
-    pair_margin: float = 0.3
+    pair_margin: NonNegativeFloat = 0.3
     """Margin of the pair loss; contrastive has none."""
+
+    @model_validator(mode="after")
+    def _something_to_train(self) -> Self:
+        weights = self.weights
+        if not weights.identity and not weights.pair and (not weights.adversarial or self.adversarial_start):
+            raise ValueError(
+                "nothing trains the backbone from the first epoch on: set method.weights.identity or "
+                "method.weights.pair above 0, or method.weights.adversarial with method.adversarial_start=0"
+            )
+        if weights.adversarial and not weights.clothes and self.clothes_memory == "off":
+            raise ValueError(
+                "method.weights.clothes=0 leaves the clothes classifier as it was drawn, and "
+                "method.weights.adversarial unlearns it: set both to 0, or method.clothes_memory=mean"
+            )
+        return self
 
 
 # The settings of the released scripts. `train.accumulate` 2: it trains on two GPUs.

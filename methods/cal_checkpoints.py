@@ -9,6 +9,7 @@ from datasets.errors import DataError, UsageError
 
 from .base import Loaded, Method
 from .video import VIDEO, Inflation
+from .weights import sizes_of
 
 RENAMED = (
     (re.compile(r"^base\.0\."), "backbone.trunk.conv1."),
@@ -54,7 +55,7 @@ def told_by(state: Mapping[str, Tensor], backbone: str, pooling: str) -> dict[st
         return {"backbone": _video(state, images)}
     if "globalpooling.p" in state:
         return {"backbone": images, "pooling": "gem"}
-    if state["bn.weight"].numel() > state["base.7.0.conv3.weight"].shape[0]:
+    if state["bn.weight"].numel() > _width(state):
         return {"backbone": images, "pooling": "maxavg"}
     if pooling not in ("avg", "max"):
         raise UsageError(
@@ -62,6 +63,17 @@ def told_by(state: Mapping[str, Tensor], backbone: str, pooling: str) -> dict[st
             "does not tell which: set method.pooling=avg or method.pooling=max."
         )
     return {"backbone": images}
+
+
+def _width(state: Mapping[str, Tensor]) -> int:
+    """Channels of the last map of a network for images: bottlenecks end in conv3, basic blocks in conv2."""
+    last = next((name for name in ("base.7.0.conv3.weight", "base.7.0.conv2.weight") if name in state), None)
+    if last is None:
+        raise DataError(
+            "The checkpoint is not of a ResNet of CAL's released code: it lacks base.7.0.conv3.weight and "
+            "base.7.0.conv2.weight; choose the method that it belongs to."
+        )
+    return sizes_of(state, last, 4, "CAL")[0]
 
 
 def _video(state: Mapping[str, Tensor], images: str) -> str:
@@ -84,9 +96,9 @@ def loaded(method: Method, state: Mapping[str, Tensor], backbone: str) -> Loaded
     own = method.state_dict()
     renamed = {our_name(key): value for key, value in state.items()}
     taken = {
-        key: value.reshape(own[key].shape)  # kernels 1×k×k of networks for clips
+        key: value.reshape(own[key].shape)
         for key, value in renamed.items()
-        if key in own and value.numel() == own[key].numel()
+        if key in own and _but_ones(value) == _but_ones(own[key])  # kernels 1×k×k of networks for clips
     }
     absent = tuple(key for key in own if key not in taken)
     missing = [key for key in absent if not key.startswith(NOT_NEEDED)]
@@ -97,3 +109,7 @@ def loaded(method: Method, state: Mapping[str, Tensor], backbone: str) -> Loaded
         )
     method.load_state_dict(taken, strict=False)
     return Loaded(method, ignored=tuple(key for key in state if our_name(key) not in taken), absent=absent)
+
+
+def _but_ones(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]

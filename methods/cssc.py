@@ -27,12 +27,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
 from datasets.config import tune
-from datasets.errors import DataError, UsageError
+from datasets.errors import UsageError
 
 from . import METHODS
 from .backbones import BackboneConfig
@@ -40,7 +40,7 @@ from .base import Batch, Facts, Loaded, Method, MethodConfig, Weights
 from .layers import BNNeck, classifier, full_precision
 from .losses import batch_hard_triplet
 from .recipes import RESNET, TINY_RESNET
-from .weights import load_official
+from .weights import load_official, sizes_of
 
 ModuleName = Literal["c1", "s1", "s2", "c2"]
 BRANCHES: tuple[tuple[ModuleName, ModuleName], ...] = (("c1", "s1"), ("s2", "c2"))
@@ -70,7 +70,7 @@ class CSSCConfig(BackboneConfig):
     """Width of the maps / width between W_a and W_b."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the identity target spread over all persons."""
-    triplet_margin: float | None = 0.3
+    triplet_margin: NonNegativeFloat | None = 0.3
     """Margin of the triplet; unset (null): soft margin."""
     triplet_start: PositiveInt = 36
     """First epoch with triplets, counted from 1. The paper's is the one after the first decay of the learning rate:
@@ -89,10 +89,11 @@ class CSSCConfig(BackboneConfig):
     def _always_a_loss(self) -> Self:
         if self.weights.identity == 0 and (self.weights.triplet == 0 or self.triplet_start > 1):
             raise ValueError(
-                "epochs without a loss: set weights.identity above 0, or weights.triplet with triplet_start=1"
+                "epochs without a loss: set method.weights.identity above 0, or method.weights.triplet with "
+                "method.triplet_start=1"
             )
         if self.weights.identity == 0 and self.test_feature == "after_neck":
-            raise ValueError("without weights.identity there is no neck: set test_feature=before_neck")
+            raise ValueError("method.weights.identity=0 leaves no neck: set method.test_feature=before_neck")
         return self
 
 
@@ -260,19 +261,17 @@ class CSSC(Method):
     def from_official(cls, state: Mapping[str, Tensor], config: MethodConfig, height: int, width: int) -> Loaded:
         """The number of identities and the sizes of strips and gates come from the file. Heads may be absent."""
         state = {key.removeprefix("module."): tensor for key, tensor in state.items()}  # nn.DataParallel
-        gate = state.get("smr_c_branch1.refinement.0.weight")  # [W / reduction, W]
-        strips = [tensor for key, tensor in state.items() if re.match(r"smr_c_branch1\.l_conv_list\.\d+\.0\.", key)]
-        if gate is None or gate.ndim != 2:
-            raise DataError("The file is not a checkpoint of CSSC: it lacks smr_c_branch1.refinement.0.weight.")
+        hidden, pooled = sizes_of(state, "smr_c_branch1.refinement.0.weight", 2, "CSSC")  # [W / reduction, W]
+        strips = [key for key in state if re.match(r"smr_c_branch1\.l_conv_list\.\d+\.0\.weight$", key)]
         sizes: dict[str, Any] = {
             "smr": CSSCConfig().smr,
             "refinement": True,
             "last_stride": 1,
-            "reduction": gate.shape[1] // gate.shape[0],
+            "reduction": max(1, pooled // hidden),
             "parts": len(strips),
-            "part_width": len(strips[0]) if strips else 1,
+            "part_width": sizes_of(state, strips[0], 2, "CSSC")[0] if strips else 1,
         }
-        persons = len(state["classifier.weight"]) if "classifier.weight" in state else 1
+        persons = sizes_of(state, "classifier.weight", 2, "CSSC")[0] if "classifier.weight" in state else 1
         facts = Facts(persons, cameras=1, clothes=1, height=height, width=width)
         method = cls(cast(CSSCConfig, config).model_copy(update=sizes), facts)
         heads = r"smr\.\w+\.(neck|strips|classifier)\.|classifier\.|.*num_batches_tracked$"

@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 from torch import Tensor, nn
 
 from datasets.captions import ASPECTS
@@ -72,7 +72,7 @@ class DifferConfig(BackboneConfig):
     """τ of both contrastive terms."""
     multi_positive: bool = False
     """true: in the biometric term the captions of all images of a person are positives."""
-    triplet_margin: float | None = None
+    triplet_margin: NonNegativeFloat | None = None
     """Margin of the triplet; unset: soft margin."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the identity target spread over all persons."""
@@ -91,12 +91,19 @@ class DifferConfig(BackboneConfig):
         for aspect in aspects:
             if aspect not in ASPECTS:
                 raise ValueError(f"unknown aspect {aspect}.{did_you_mean(aspect, ASPECTS)} Known: {', '.join(ASPECTS)}")
+        if len(set(aspects)) < len(aspects):
+            raise ValueError("an aspect is named twice: name each once, method.weights.non_biometric is their weight")
         return aspects
 
     @model_validator(mode="after")
     def _factors_to_unlearn(self) -> Self:
         if self.weights.non_biometric > 0 and not self.non_biometric:
-            raise ValueError("non_biometric names no aspect: name one, or set weights.non_biometric=0")
+            raise ValueError("method.non_biometric names no aspect: name one, or set method.weights.non_biometric=0")
+        if self.weights.non_biometric > 0 and self.weights.biometric > 0 and BIOMETRIC in self.non_biometric:
+            raise ValueError(
+                f"method.non_biometric unlearns {BIOMETRIC}, which method.weights.biometric teaches: leave it out, or "
+                "set method.weights.biometric=0"
+            )
         return self
 
 
@@ -245,6 +252,21 @@ class Differ(Method):
             "method.multi_positive",
         ),
         ("temperature 1, no learned scale", "the same: scale parameters exist but are ignored", "method.temperature"),
+        (
+            "new heads learn at the backbone's rate of 2e-6, as released",
+            "the same: they hardly move, and at temperature 1 the contrastive terms stay near chance",
+            "optimiser.head_lr_factor, method.temperature",
+        ),
+        (
+            "erasing fills with (0.4914, 0.4822, 0.4465) after normalisation, which is not the mean colour",
+            "the same; the numbers are meant for pixels before normalisation",
+            "augment.erase_fill",
+        ),
+        (
+            "features are scaled to unit length at test, or not, as configured",
+            "always: its TEST.FEAT_NORM 'no' counts as true, since it is a text",
+            "evaluate.normalise",
+        ),
         ("the epoch is chosen by select.rule", "the best epoch on the test set is reported", "select.rule"),
     )
 

@@ -25,11 +25,11 @@ from typing import Annotated, Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from datasets.config import tune
-from datasets.errors import DataError, UsageError
+from datasets.errors import UsageError
 
 from . import METHODS
 from .backbones import BackboneConfig
@@ -38,7 +38,7 @@ from .fire_clusters import ClusterConfig, cluster_identities
 from .layers import BNNeck, classifier, full_precision, pool_max_avg
 from .losses import batch_hard_triplet
 from .recipes import RESNET, TINY_RESNET
-from .weights import load_official
+from .weights import load_official, sizes_of
 
 
 class FIReWeights(Weights):
@@ -58,7 +58,7 @@ class FIReConfig(BackboneConfig, ClusterConfig):
     """E0: epochs of the identity term alone, before there are clusters."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the identity targets, (1) and (5), spread over all persons."""
-    triplet_margin: float | None = 0.3
+    triplet_margin: NonNegativeFloat | None = 0.3
     """Margin of the triplet; unset (null): soft margin."""
     learned_centres: bool = True
     """false: the centres stay the clusters' means."""
@@ -74,7 +74,18 @@ class FIReConfig(BackboneConfig, ClusterConfig):
     @model_validator(mode="after")
     def _optimiser_may_go_on(self) -> "FIReConfig":
         if self.learned_centres and self.weights.mining > 0 and not self.fresh_optimiser:
-            raise ValueError("learned centres are new parameters each epoch: set learned_centres=false as well")
+            raise ValueError(
+                "learned centres are new parameters each epoch, which method.fresh_optimiser=false has no place for: "
+                "set method.learned_centres=false as well"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_loss_from_the_start(self) -> "FIReConfig":
+        if self.weights.identity == 0 and self.identity_epochs:
+            raise ValueError(
+                "method.weights.identity=0 leaves the first epochs without a loss: set method.identity_epochs=0"
+            )
         return self
 
 
@@ -265,13 +276,10 @@ class FIRe(Method):
 
     @classmethod
     def from_official(cls, state: Mapping[str, Tensor], config: MethodConfig, height: int, width: int) -> Loaded:
-        """A ResNet-50 with last stride 1. W is not in the file; W' tells how many persons it knew."""
+        """W is not in the file; W' tells how many persons it knew. Theirs is a ResNet-50 with last stride 1."""
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}  # nn.DataParallel
-        head = state.get("FAR_classifier.weight")
-        if head is None or head.ndim != 2:
-            raise DataError("The file is not a checkpoint of FIRe: it lacks FAR_classifier.weight.")
-        config = config.model_copy(update={"backbone": "resnet50", "last_stride": 1})
-        method = cls(cast(FIReConfig, config), Facts(len(head), cameras=0, clothes=1, height=height, width=width))
+        persons = sizes_of(state, "FAR_classifier.weight", 2, "FIRe")[0]
+        method = cls(cast(FIReConfig, config), Facts(persons, cameras=0, clothes=1, height=height, width=width))
         heads = ("classifier.", "recomposed_")
         ignored, absent = load_official(
             method, state, our_name, lambda name: name.startswith(heads) or name.endswith("num_batches_tracked")

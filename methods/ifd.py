@@ -96,13 +96,30 @@ class IFDConfig(BackboneConfig):
     def _something_to_train(self) -> Self:
         weights = self.weights
         if not weights.identity and not weights.contrastive:
-            raise ValueError("nothing trains the main stream: leave weights.identity or weights.contrastive above 0")
+            raise ValueError(
+                "nothing trains the main stream: leave method.weights.identity or method.weights.contrastive above 0"
+            )
         if not self.attention and self.attention_epochs:
-            raise ValueError("attention=false leaves nothing to train first: set attention_epochs=0 and the schedule")
+            raise ValueError(
+                "method.attention=false leaves nothing to train first: set method.attention_epochs=0 and the schedule"
+            )
         if not weights.attention and self.attention_epochs:
-            raise ValueError("weights.attention=0 leaves nothing to train first: set attention_epochs=0")
+            raise ValueError("method.weights.attention=0 leaves nothing to train first: set method.attention_epochs=0")
+        if self.attention and self.freeze_attention and not self.attention_epochs:
+            raise ValueError(
+                "method.freeze_attention=true freezes an attention stream that method.attention_epochs=0 never trains: "
+                "set one of them otherwise"
+            )
+        if self.attention and self.detach_attention and not weights.attention:
+            raise ValueError(
+                "method.detach_attention=true leaves the attention stream its own term alone: set "
+                "method.weights.attention above 0"
+            )
         if self.test_feature == "refined_and_attention" and not (self.attention and weights.attention):
-            raise ValueError("test_feature=refined_and_attention needs attention=true and weights.attention above 0")
+            raise ValueError(
+                "method.test_feature=refined_and_attention needs method.attention=true and method.weights.attention "
+                "above 0"
+            )
         return self
 
 
@@ -169,6 +186,7 @@ class IFD(Method):
         "cl": {"method.contrast": "supcon"},
         "no_masks": {"method.masks": False},
     }
+    compared_with = "the paper"
     quirks = (
         (
             "last stride 1, maps of 24 × 12; W_I by a 7 × 7 convolution",
@@ -199,6 +217,8 @@ class IFD(Method):
             "method.mask_body, method.mask_fill, masks.label_set",
         ),
         ("label smoothing 0.1; f_rg at test", "not stated", "method.label_smoothing, method.test_feature"),
+        ("not mirrored at test; where it is, the mask too", "not stated", "evaluate.flip"),
+        ("an image without a mask stops the run", "not stated", "masks.missing"),
         ("8 images show up to 4 outfits", "«proportional» to the images of each", "sampler.instances, sampler.outfits"),
     )
     idle_parameters = True  # in the first stage the main stream

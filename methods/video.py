@@ -167,7 +167,8 @@ class Registration(nn.Module):
 class NonLocal(AcrossFrames):
     """x ↦ x + BN(W y), y_p = Σ_q softmax_q(θ_p · φ_q) g_q over all positions of the clip, embedded Gaussian.
 
-    φ and g are halved in height and width first. The batch norm's weight is 0 at first.
+    φ and g are halved in height and width first, where there is more than one cell. The batch norm's weight is 0 at
+    first.
     """
 
     def __init__(self, width: int):
@@ -180,7 +181,8 @@ class NonLocal(AcrossFrames):
 
     def forward(self, maps: Tensor) -> Tensor:
         theta = self._positions(self.theta(maps))
-        phi, g = (self._positions(F.max_pool2d(layer(maps), 2)) for layer in (self.phi, self.g))
+        halves = min(2, maps.shape[2]), min(2, maps.shape[3])
+        phi, g = (self._positions(F.max_pool2d(layer(maps), halves)) for layer in (self.phi, self.g))
         attended = (theta @ phi.transpose(1, 2)).softmax(dim=-1) @ g  # [B, T·P, hidden]
         attended = attended.transpose(1, 2).unflatten(2, (self.frames, *maps.shape[2:])).transpose(1, 2)
         return maps + self.norm(self.out(attended.flatten(0, 1)))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
@@ -24,6 +23,9 @@ logger = logging.getLogger("ccreid")
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "module")
 """Keys under which training codes store the state dict beside other things."""
+
+BEGINNINGS = (b"PK\x03\x04", b"\x80")
+"""First bytes of the files that torch.save writes: a zip archive, and before PyTorch 1.6 a pickle."""
 
 NUMPY_SCALARS = ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 """What a pickled numpy scalar calls, by numpy 1 and 2: scores that training codes store beside the weights."""
@@ -73,13 +75,12 @@ def fit_weights(trunk: nn.Module, state: Mapping[str, Tensor], path: str, name: 
     return unused
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, or of a PyTorch file read without unpickling. Raises DataError.
+def read_state_dict(path: Path, key: str = "method.weights_file") -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a PyTorch file read without unpickling; `key` named it. DataError.
 
     Numpy scalars beside the tensors are skipped, without running any code of numpy's.
     """
-    if not path.is_file():
-        raise DataError(f"The weights file {path} does not exist: check method.weights_file.")
+    _require_weights(path, key)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -90,14 +91,33 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path} holds Python objects besides tensors and is not unpickled, because that can run code: "
             "save its state dict alone, or convert it to .safetensors."
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # a damaged pickle may end in anything: KeyError, IndexError, UnicodeDecodeError, …
+        reason = re.split(r"\n|\. ", str(error))[0] or type(error).__name__
         raise DataError(f"{path} is not a readable weights file ({reason}): download it again.") from None
     while isinstance(content, Mapping) and (wrapper := _wrapper(content)):
         content = content[wrapper]
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         raise DataError(f"{path} holds no state dict: give a file that maps parameter names to tensors.")
     return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _require_weights(path: Path, key: str) -> None:
+    """Raise DataError where `path`, the value of `key`, cannot be a file of weights by its name or its first bytes."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name the weights file in it by {key}.")
+    if not path.is_file():
+        raise DataError(f"The weights file {path} does not exist: check {key}.")
+    with path.open("rb") as file:
+        start = file.read(16)
+    if not start:
+        raise DataError(f"{path} is empty: download it again.")
+    if path.suffix == ".safetensors" or start.startswith(BEGINNINGS):
+        return
+    text = start.decode(errors="replace")
+    said = f"it begins with {text!r}" if text.replace("\n", " ").isprintable() else "by its first bytes"
+    raise DataError(
+        f"{path} is neither a PyTorch file nor called .safetensors ({said}): download it again, or name the right file."
+    )
 
 
 def rename(state: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -165,6 +185,18 @@ class _Skipped:
 
     def __setstate__(self, _: Any) -> None:
         pass
+
+
+def sizes_of(state: Mapping[str, Tensor], name: str, dimensions: int, of: str) -> tuple[int, ...]:
+    """Shape of the tensor `name` of a checkpoint of `of`; DataError unless it is there, with so many `dimensions`."""
+    if name not in state:
+        raise DataError(f"The file is not a checkpoint of {of}: it lacks {name}.")
+    if state[name].ndim != dimensions or not state[name].numel():
+        raise DataError(
+            f"The checkpoint is damaged or not {of}'s: {name} is {_shape(state[name])} where {of}'s has {dimensions} "
+            "dimensions and none is 0; download it again, or choose the method that it belongs to."
+        )
+    return tuple(state[name].shape)
 
 
 def load_official(

@@ -17,7 +17,7 @@ import timm
 from torch import Tensor
 
 from . import METHODS
-from .backbones import ALIASES, OPEN_CLIP, BackboneConfig
+from .backbones import ALIASES, ARCHITECTURE, OPEN_CLIP, BackboneConfig
 from .base import Facts, Method, MethodConfig
 
 logger = logging.getLogger("ccreid")
@@ -47,6 +47,8 @@ ZERO_SHOT: dict[str, Any] = CLIP | {
     "select.rule": "last",
     "evaluate.flip": False,
 }
+OWN_SIZES: dict[str, Any] = dict.fromkeys((f"method.{size}" for size in ARCHITECTURE), None)
+"""The architecture as it was published: the synthetic recipe's sizes are those of its own small tower."""
 # A small tower of the same kind from random weights: the floor of random features.
 SYNTHETIC = ZERO_SHOT | {
     "method.backbone": "open_clip:ViT-B-16-quickgelu",
@@ -69,13 +71,14 @@ class ZeroShot(Method):
     recipes = {"synthetic": SYNTHETIC, "*": ZERO_SHOT}
     ablations = {
         "full": {},
-        "eva02_clip_l": {"method.backbone": "eva02_clip_l", "image.height": 224, "image.width": 224},
-        "clip_laion": {"method.backbone": "open_clip:ViT-B-16.laion2b_s34b_b88k"},
-        "siglip2": {"method.backbone": "open_clip:ViT-B-16-SigLIP2.webli"} | HALF,
-        "dinov2": {"method.backbone": "vit_base_patch14_dinov2.lvd142m", "image.height": 252, "image.width": 126}
+        "eva02_clip_l": OWN_SIZES | {"method.backbone": "eva02_clip_l", "image.height": 224, "image.width": 224},
+        "clip_laion": OWN_SIZES | {"method.backbone": "open_clip:ViT-B-16.laion2b_s34b_b88k"},
+        "siglip2": OWN_SIZES | {"method.backbone": "open_clip:ViT-B-16-SigLIP2.webli"} | HALF,
+        "dinov2": OWN_SIZES
+        | {"method.backbone": "vit_base_patch14_dinov2.lvd142m", "image.height": 252, "image.width": 126}
         | IMAGENET,
-        "dinov3": {"method.backbone": "vit_base_patch16_dinov3.lvd1689m"} | IMAGENET,
-        "imagenet": {"method.backbone": "resnet50", "image.interpolation": "bilinear"} | IMAGENET,
+        "dinov3": OWN_SIZES | {"method.backbone": "vit_base_patch16_dinov3.lvd1689m"} | IMAGENET,
+        "imagenet": OWN_SIZES | {"method.backbone": "resnet50", "image.interpolation": "bilinear"} | IMAGENET,
     }
     phases: ClassVar[tuple[str, ...]] = ()  # no optimiser: `losses` is never called
 

@@ -1,5 +1,6 @@
 """What `list` and `show` print. `list` imports no torch; `show` imports the method or dataset that it shows."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
@@ -131,18 +132,18 @@ def _show_method(name: str, dataset: str | None) -> Iterator[str]:
 
     method = METHODS.get(name)
     yield f"{name}: {method.title}"
+    if about := _paper(method):
+        yield _wrapped(about)
     yield ""
     if method.quirks:
-        yield "where the released code differs (here · released code · the key that chooses)"
-        for here, released, key in method.quirks:
-            yield _wrapped(f"- {here} · {released} · {key}")
+        yield f"where {method.compared_with} differs (here · {method.compared_with} · the key that chooses)"
+        for here, there, key in method.quirks:
+            yield _wrapped(f"- {here} · {there} · {key}")
         yield ""
     if method.ablations:
         yield "ablation rows (ablation=NAME)"
         for row, changes in method.ablations.items():
-            yield _wrapped(
-                f"{row}: {' '.join(f'{key}={value}' for key, value in changes.items()) or 'nothing changed'}"
-            )
+            yield _wrapped(f"{row}: {_words(changes) or 'nothing changed'}")
         yield ""
     for recipe, changes in method.recipes.items():
         if dataset in (None, recipe):
@@ -154,6 +155,12 @@ def _show_method(name: str, dataset: str | None) -> Iterator[str]:
     yield ""
     yield "keys of the session (where and how; they do not)"
     yield from _keys(keys(Session))
+
+
+def _paper(method: type) -> str:
+    """The paragraph of the method's file that names the paper, its arXiv number and the official code; "": none."""
+    text = inspect.getdoc(inspect.getmodule(method)) or ""
+    return next((" ".join(part.split()) for part in text.split("\n\n") if part.startswith("Paper:")), "")
 
 
 def _words(changes: Mapping[str, Any]) -> str:

@@ -63,6 +63,7 @@ class RunPage:
             "command": repeated,
             "settings": [_shown(one) for one in chosen],
             "quirks": _quirks(facts, chosen),
+            "compared_with": _class_of("method", facts.method, "compared_with"),
             "terms": _class_of("dataset", facts.dataset, "terms"),
             "warnings": [*_warnings(facts), *problems],
         }
@@ -146,7 +147,7 @@ def _bias(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def _quirks(facts: RunFacts, chosen: Sequence[Setting]) -> list[tuple[str, str, str, str]]:
-    """(here, the released code, the keys that choose, their values in this run)."""
+    """(here, the released code or the paper, the keys that choose, their values in this run)."""
 
     def values_of(words: str) -> str:
         """The value of one key; «name=value» where several keys or a section of them are named."""
@@ -180,7 +181,7 @@ def _sections(context: Mapping[str, Any]) -> list[str]:
         "Figures": context["figures"] or context["elsewhere"],
         "How to reproduce": True,
         "Configuration": context["settings"],
-        "Where the released code differs": context["quirks"],
+        f"Where {context['compared_with']} differs": context["quirks"],
         "Data": facts.data,
     }
     return [name for name, shown in there.items() if shown]

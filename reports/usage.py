@@ -53,7 +53,7 @@ usage: python run.py show method=NAME [dataset=NAME]    |    show dataset=NAME  
 Every key with its default, range and meaning; the paper's recipe; where the released code differs."""
 
 CHECK = """\
-usage: python run.py check dataset=NAME data=DIR [deep=true] [mask_folder=DIR caption_folder=DIR]
+usage: python run.py check dataset=NAME data=DIR [deep=true] [mask_folder=DIR masks.label_set=SET caption_folder=DIR]
 
 Is the dataset's folder right? Counts against the authors' table, unreadable images, images and people in both train and
 test, cameras and outfits, masks and captions, what each protocol leaves, fingerprints. Opens every file, in seconds;

@@ -88,6 +88,35 @@ def test_a_size_that_would_be_cropped_is_refused_with_the_nearest_ones():
         tiny_eva((256, 128))
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "nearest"),
+    [
+        ("mixer_s32_224", (64, 48), "64×32 or 64×64"),
+        ("gmixer_12_224", (63, 47), "48×32 or 64×48"),
+        ("sequencer2d_s", (63, 47), "63×42 or 63×49"),
+        ("convnext_atto", (63, 47), "60×44 or 64×48"),
+    ],
+)
+def test_so_it_is_of_models_that_are_no_transformers(name, size, nearest):
+    """They cut the image into patches as well, and would leave out what is over at the right and below."""
+    with torch.device("meta"), pytest.raises(UsageError, match=f"use {nearest}\\."):
+        build_backbone(name, image_size=size, pretrained=False)
+
+
+def test_a_model_that_resizes_one_of_its_inputs_is_refused_where_that_would_be_cropped():
+    """CrossViT's second branch sees the image at 14/15 of its size: at 288×288, 268 pixels in patches of 16."""
+    with torch.device("meta"):
+        build_backbone("crossvit_tiny_240", image_size=(240, 240), pretrained=False)
+        with pytest.raises(UsageError, match="is built for images of 240×240 and does not take 288×288"):
+            build_backbone("crossvit_tiny_240", image_size=(288, 288), pretrained=False)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "pvt_v2_b0", "efficientnet_b0"])
+def test_networks_whose_convolutions_are_padded_take_any_size(name):
+    with torch.device("meta"):
+        build_backbone(name, image_size=(63, 47), pretrained=False)
+
+
 def test_padding_sees_the_last_pixels_that_cropping_would_drop():
     backbone = tiny_eva((64, 32), pad_images=True).eval()
     images = torch.randn(1, 3, 64, 32)
@@ -102,7 +131,8 @@ def test_padding_sees_the_last_pixels_that_cropping_would_drop():
     [
         ("resnet51", {}, r"Unknown method\.backbone=resnet51\. Did you mean resnet50\?"),
         ("resnet18.best", {}, r"names weights timm does not know: choose .*resnet18\.tv_in1k"),
-        ("resnet18", {"depth": 3}, r"method\.backbone=resnet18 does not have one of the options.*depth"),
+        ("resnet18", {"depth": 3}, r"^method\.backbone=resnet18 has no depth to choose: set method\.depth=null\.$"),
+        ("resnet18", {"depth": 3, "embed_dim": 8}, r"depth, embed_dim to .* method\.depth=null method\.embed_dim="),
         ("resnet50d", {}, r"method\.last_stride=2"),
     ],
 )
@@ -436,7 +466,13 @@ def test_a_file_with_code_is_refused_and_not_run(tmp_path):
     ("name", "content", "message"),
     [
         ("none.pt", None, "does not exist"),
-        ("empty.pt", b"", "not a readable weights file"),
+        ("empty.pt", b"", "is empty: download it again"),
+        ("empty.safetensors", b"", "is empty: download it again"),
+        ("passwd", b"root:x:0:0:root:/root:/bin/bash\n", "neither a PyTorch file .* 'root:x:0:0:root:'"),
+        ("hello.pt", b"hello world, not weights\n", "neither a PyTorch file"),
+        ("page.pt", b"<!DOCTYPE html><html>", "begins with '<!DOCTYPE html>"),
+        ("noise.pt", bytes(range(1, 200)), "by its first bytes"),
+        ("cut_pickle.pt", b"\x80\x02h\x65", "not a readable weights file"),
         ("cut.safetensors", b"\x08\0\0\0\0\0\0\0{}", "not a readable weights file"),
         ("cut.pt", b"PK\x03\x04 half a zip", "not a readable weights file"),
     ],
@@ -446,6 +482,11 @@ def test_unreadable_files_are_named(tmp_path, name, content, message):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name}.*{message}"):
         tiny_eva(weights_file=tmp_path / name)
+
+
+def test_a_folder_is_not_taken_for_a_file(tmp_path):
+    with pytest.raises(DataError, match=r"is a folder: name the weights file in it by method\.weights_file"):
+        tiny_eva(weights_file=tmp_path)
 
 
 def test_a_file_without_tensors_is_no_state_dict(tmp_path):

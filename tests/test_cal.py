@@ -274,6 +274,36 @@ def test_checkpoints_of_something_else_are_refused(state):
         Cal.from_official(refilled(state, "maxavg"), CalConfig(backbone="resnet_tiny", pretrained=False), 128, 64)
 
 
+def test_a_checkpoint_of_a_smaller_resnet_is_read_with_its_pooling():
+    """Basic blocks end in conv2; the file does not tell the network, but the pooling it does."""
+    config = CalConfig(backbone="resnet18", pretrained=False)
+    torch.manual_seed(0)
+    written = Cal(config, Facts(2, 1, 2, 64, 32, wardrobes=((0,), (1,)))).eval()
+    inverse = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+    state = {}
+    for name, tensor in written.state_dict().items():
+        part, _, rest = name.removeprefix("backbone.trunk.").partition(".")
+        state[f"base.{inverse[part]}.{rest}" if part in inverse else name.replace("neck.", "bn.")] = tensor
+    loaded = Cal.from_official(state, config, 64, 32)
+    images = drawn("img", (2, 3, 64, 32), SEED, torch.float32)
+    with torch.no_grad():
+        assert torch.equal(loaded.method.eval().embed(images), written.embed(images))
+    turned = state | {"base.0.weight": state["base.0.weight"].transpose(0, 1)}
+    with pytest.raises(DataError, match=r"1 of \d+ tensors are missing .* backbone\.trunk\.conv1\.weight"):
+        Cal.from_official(turned, config, 64, 32)
+    with pytest.raises(DataError, match=r"base\.7\.0\.conv2\.weight is a scalar"):
+        Cal.from_official(state | {"base.7.0.conv2.weight": torch.tensor(1.0)}, config, 64, 32)
+    without = {name: tensor for name, tensor in state.items() if not name.startswith("base.7.")}
+    with pytest.raises(DataError, match=r"it lacks base\.7\.0\.conv3\.weight and base\.7\.0\.conv2\.weight"):
+        Cal.from_official(without, config, 64, 32)
+
+
+def test_an_unknown_network_is_answered_with_those_that_cal_takes():
+    with pytest.raises(UsageError, match=r"c3dres50\. Did you mean .* Names: resnet50, .*, nlres50, .*") as caught:
+        CalConfig(backbone="c3dres50", pretrained=False).build(64, 32)
+    assert "eva02" not in str(caught.value), "which CAL refuses"
+
+
 def test_the_network_has_the_official_number_of_parameters(meta):
     with torch.device("meta"):
         method = Cal(CalConfig(pretrained=False), Facts(2, 1, 2, 384, 192, wardrobes=((0,), (1,))))

@@ -178,6 +178,19 @@ def test_layers_across_frames_look_at_other_frames_of_the_clip_and_at_no_other_c
     assert differs == [True] * reach + [False] * (8 - reach)
 
 
+@pytest.mark.parametrize("size", [(4, 1), (1, 4), (1, 1)])
+def test_attention_over_the_clip_takes_maps_of_a_single_column_or_row(size):
+    """What 16 pixels leave of a width: there is nothing to halve."""
+    torch.manual_seed(0)
+    layer = NonLocal(16).eval()
+    nn.init.ones_(layer.norm.weight)
+    layer.frames = 2
+    maps = torch.randn(4, 16, *size, requires_grad=True)
+    layer(maps).square().sum().backward()
+    assert maps.grad is not None
+    assert (maps.grad != 0).all()
+
+
 def test_attention_over_the_clip_starts_as_the_identity():
     layer = NonLocal(16).eval()
     layer.frames = 2

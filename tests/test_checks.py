@@ -15,6 +15,7 @@ from datasets.captions import save_caption_features
 from datasets.checks import check, count, examine, read_splits
 from datasets.checks.splits import camera_table
 from datasets.errors import DataError
+from datasets.masks import MaskConfig
 
 SIDES = {"train": ("train", (0, 1, 2)), "query": ("query", (3, 4)), "gallery": ("gallery", (3, 4))}
 
@@ -331,6 +332,24 @@ def test_the_label_sets_that_fit_are_those_with_all_the_labels(masked):
     path = masked.split("gallery").paths[0]
     Image.fromarray(np.full((16, 8), 17, dtype=np.uint8)).save(masked.mask_path(path))
     assert "ok: mask labels: at most 17 in 28 masks, as in lip or atr" in everything(masked)
+
+
+def test_masks_are_held_against_the_label_set_that_is_to_be_read(masked):
+    path = masked.split("gallery").paths[0]
+    Image.fromarray(np.full((16, 8), 9, dtype=np.uint8)).save(masked.mask_path(path))
+    splits, _ = read_splits(masked)
+    for name, level in (("pascal", "error"), ("merged12", "ok")):
+        lines = examine(masked, splits, masks=MaskConfig.model_validate({"label_set": name}))
+        (finding,) = [line for line in lines if line.message.startswith("mask labels")]
+        assert finding.level == level
+        assert (f"label_set={name} ends at 6: see {path}" in finding.message) == (level == "error")
+
+
+def test_masks_that_count_as_background_are_missed_with_a_warning(masked):
+    masked.mask_path(masked.split("train").paths[0]).unlink()
+    splits, _ = read_splits(masked)
+    lines = examine(masked, splits, masks=MaskConfig(missing="background"))
+    assert [line.level for line in lines if line.message.startswith("Images without a mask")] == ["warning"]
 
 
 # --- captions ---

@@ -401,6 +401,21 @@ def test_checkpoint_of_something_else_is_refused(small_checkpoint):
         CSSC.from_official(state, config, 128, 64)
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("smr_c_branch1.refinement.0.weight", torch.zeros(0, 128), r"refinement\.0\.weight is 0×128"),
+        ("classifier.weight", torch.tensor(1.0), r"classifier\.weight is a scalar"),
+        ("smr_c_branch1.l_conv_list.0.0.weight", torch.tensor(1.0), r"l_conv_list\.0\.0\.weight is a scalar"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_by_name(small_checkpoint, name, tensor, message):
+    state = read_state_dict(small_checkpoint[0])
+    assert name in state
+    with pytest.raises(DataError, match=message):
+        CSSC.from_official(state | {name: tensor}, CSSCConfig(backbone="resnet_tiny", pretrained=False), 128, 64)
+
+
 @pytest.mark.slow
 def test_full_size_checkpoint_gives_the_official_features(state, arrays, tmp_path):
     half = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
@@ -514,7 +529,7 @@ def test_a_backbone_without_three_last_bottlenecks_is_refused(backbone):
     [
         ({"smr": ("c1", "c1")}, "named twice"),
         ({"smr": ("c3",)}, "'c1', 's1', 's2' or 'c2'"),
-        ({"weights": {"identity": 0}}, r"weights\.triplet with triplet_start=1"),
+        ({"weights": {"identity": 0}}, r"weights\.triplet with method\.triplet_start=1"),
         ({"weights": {"identity": 0, "triplet": 0}}, "epochs without a loss"),
         ({"weights": {"identity": 0}, "triplet_start": 1, "test_feature": "after_neck"}, "test_feature=before_neck"),
         ({"triplet_start": 0}, "greater than 0"),

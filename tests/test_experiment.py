@@ -266,7 +266,7 @@ def test_one_word_is_a_list_of_one(tiny: list[str], capsys: pytest.CaptureFixtur
         ("image.mean=0.5", r"written as image\.mean=\[a,b,…\]"),
         ("optimiser.lr=inf", r"optimiser\.lr=inf: Input should be a finite number"),
         ("runs=", r"Cannot read runs="),
-        ("evaluate.rerank.k1=5", r"set rerank\.method=k-reciprocal as well"),
+        ("evaluate.rerank.k1=5", r"set evaluate\.rerank\.method=k-reciprocal as well"),
         ("sampler.instances=16", r"all of one person: choose sampler\.batch_size=32"),
         ("protocols=foo", r"Unknown protocol foo"),
         ("runs=README.md", r"README\.md"),

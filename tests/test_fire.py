@@ -260,12 +260,12 @@ def test_recomposition_and_every_gradient_are_the_official_ones(
 def test_a_checkpoint_of_the_authors_gives_their_features(
     network_facts: dict[str, Any], official: Arrays, tmp_path: Path
 ) -> None:
-    """Written as their code does, with a score of numpy's beside the weights; the configured backbone gives way."""
+    """Written as their code does, with a score of numpy's beside the weights."""
     state = filled_state(network_facts["shapes"], SEED, torch.float32)
     content = {"model_state_dict": state, "optimizer_state_dict": {}, "rank1": np.float64(0.4), "epoch": 79}
     torch.save(content, tmp_path / "best.pth")
     read = read_state_dict(tmp_path / "best.pth")
-    loaded = FIRe.from_official(read, FIReConfig(backbone="resnet_tiny", pretrained=False), 128, 64)
+    loaded = FIRe.from_official(read, FIReConfig(pretrained=False), 128, 64)
     assert (loaded.ignored, loaded.absent) == ((), ("classifier.weight",))
     with torch.no_grad():
         features = loaded.method.eval().embed(drawn("img_2x3x128x64", (2, 3, 128, 64), SEED, torch.float32))
@@ -277,6 +277,14 @@ def test_a_checkpoint_of_something_else_is_refused(network_facts: dict[str, Any]
     state = {key: torch.zeros(shape) for key, shape in network_facts["shapes"].items() if key != name}
     with pytest.raises(DataError, match=our_name(name) if name.startswith("backbone") else name):
         FIRe.from_official(state, FIReConfig(pretrained=False), 128, 64)
+
+
+def test_a_checkpoint_goes_into_the_configured_network_and_no_other(network_facts: dict[str, Any]) -> None:
+    state = {key: torch.zeros(shape) for key, shape in network_facts["shapes"].items()}
+    with pytest.raises(DataError, match=r"another architecture: .*choose the method\.backbone that belongs to it"):
+        FIRe.from_official(state, FIReConfig(backbone="resnet_tiny", pretrained=False), 128, 64)
+    with pytest.raises(DataError, match=r"FAR_classifier\.weight is 0×4096"):
+        FIRe.from_official(state | {"FAR_classifier.weight": torch.zeros(0, 4096)}, FIReConfig(), 128, 64)
 
 
 # --- the course of training ---
@@ -301,7 +309,7 @@ def test_identity_alone_until_clusters_are_formed_and_all_terms_then() -> None:
 
 @pytest.mark.parametrize("term", FIReWeights.model_fields)
 def test_a_term_with_weight_zero_is_not_computed(term: str) -> None:
-    terms = clustered(weights={term: 0.0}).losses(small_batch())
+    terms = clustered(weights={term: 0.0}, identity_epochs=0).losses(small_batch())
     assert set(terms) == FIReWeights.model_fields.keys() - {term}
 
 
@@ -379,7 +387,7 @@ def test_losses_stay_float32_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"fresh_optimiser": False}, "learned_centres=false"),
+        ({"fresh_optimiser": False}, r"method\.learned_centres=false"),
         ({"eps": 1.5}, "less than or equal to 1"),
         ({"weights": {"triplets": 1.0}}, "Extra inputs are not permitted"),
     ],

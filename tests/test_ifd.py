@@ -449,9 +449,9 @@ def test_losses_stay_float32_under_autocast(epoch):
     ("config", "message"),
     [
         ({"weights": {"identity": 0, "contrastive": 0}}, "nothing trains the main stream"),
-        ({"attention": False}, "set attention_epochs=0"),
-        ({"weights": {"attention": 0}}, "set attention_epochs=0"),
-        (ALONE | {"test_feature": "refined_and_attention"}, "needs attention=true"),
+        ({"attention": False}, r"set method\.attention_epochs=0"),
+        ({"weights": {"attention": 0}}, r"set method\.attention_epochs=0"),
+        (ALONE | {"test_feature": "refined_and_attention"}, r"needs method\.attention=true"),
         ({"temperature": 0}, "greater than 0"),
         ({"clothes_divisor": 0}, "greater than 0"),
         ({"attention_kernel": 4}, "attention_kernel"),
@@ -608,6 +608,41 @@ def test_a_missing_mask_of_the_test_is_noticed_before_training(
     assert str(gone) in captured.err
     assert "set masks.missing=background" in captured.err
     assert "epoch" not in captured.out
+
+
+def test_masks_of_another_label_set_are_refused_before_training(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = [*TINY, "dataset=ltcc", f"data={release}", f"runs={tmp_path / 'runs'}", f"cache={tmp_path / 'cache'}"]
+    assert run.main([*words, "masks.label_set=pascal"]) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(release / "masks/LTCC_ReID/train") in error
+    assert "masks.label_set=pascal ends at 6: say what they were written in, masks.label_set=lip" in error
+    assert run.main(["check", "dataset=ltcc", f"data={release}", "masks.label_set=pascal"]) == 3
+    assert "masks.label_set=pascal ends at 6" in capsys.readouterr().out
+
+
+def test_masks_that_count_as_background_are_counted_and_said(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Else a wrong folder would train on black images, or on whole ones, without a word."""
+    for mask in (release / "masks/LTCC_ReID/train").glob("*.png"):
+        mask.unlink()
+    gone = sorted((release / "masks/LTCC_ReID/test").glob("*.png"))[0]
+    gone.unlink()
+    words = [*TINY, "dataset=ltcc", f"data={release}", f"runs={tmp_path / 'runs'}", f"cache={tmp_path / 'cache'}"]
+    assert run.main([*words, "masks.missing=background"]) == 0
+    folder = only_run(words)
+    splits, found = folder.data()["splits"], folder.data()["masks"]
+    assert found["train"] == 0
+    assert found["query"] == splits["query"]["images"]
+    (gallery,) = set(found) - {"train", "query"}
+    assert found[gallery] == splits[gallery]["images"] - 1
+    said = [event["message"] for event in folder.events("warning") if "masks found" in event["message"]]
+    assert len(said) == 2
+    assert f"train: 0 of {splits['train']['images']} masks found below {release / 'masks/LTCC_ReID'}" in said[0]
+    assert said[1].startswith(f"{gallery}: {found[gallery]} of ")
 
 
 def test_what_needs_no_masks_runs_where_there_are_none(release: Path, tmp_path: Path) -> None:

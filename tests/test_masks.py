@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from datasets.masks import LABEL_SETS, Atr, LabelSetName, Lip, MaskConfig, Merged, Pascal, clothing_table
+from datasets.errors import DataError
+from datasets.masks import (
+    LABEL_SETS,
+    Atr,
+    LabelSetName,
+    Lip,
+    MaskConfig,
+    Merged,
+    Pascal,
+    clothing_table,
+    require_labels_of,
+)
 
 CLOTHING: dict[LabelSetName, set[int]] = {
     "lip": {3, 5, 6, 7, 8, 9, 10, 11, 12, 18, 19},
@@ -94,3 +105,22 @@ def test_the_configuration_offers_every_label_set_and_no_other():
     with pytest.raises(ValidationError):
         MaskConfig.model_validate({"label_set": "scnet12"})
     assert all(field.description for field in MaskConfig.model_fields.values())
+
+
+@pytest.mark.parametrize("name", LABEL_SETS)
+def test_a_label_beyond_the_set_is_refused_with_its_mask_and_the_sets_that_have_it(name):
+    last = len(LABEL_SETS[name].labels) - 1
+    masks = np.full((600, 2, 3), last, dtype=np.uint8)
+    require_labels_of(name, masks, str)
+    masks[555, 1, 2] = last + 1
+    with pytest.raises(DataError, match=rf"^555 holds the label {last + 1}, and masks.label_set={name} ends at {last}"):
+        require_labels_of(name, masks, str)
+
+
+def test_the_mend_of_a_foreign_label_is_a_larger_set_or_numbers():
+    masks = np.full((1, 2, 2), 17, dtype=np.uint8)
+    with pytest.raises(DataError, match=r"masks\.label_set=lip or masks\.label_set=atr"):
+        require_labels_of("pascal", masks, str)
+    masks[:] = 255
+    with pytest.raises(DataError, match="save label numbers"):
+        require_labels_of("lip", masks, str)

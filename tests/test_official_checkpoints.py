@@ -1,6 +1,7 @@
 """`evaluate checkpoint=`: an authors' file is scored where there is nothing but query and gallery."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 import torch
 
 import run
+from datasets.errors import DataError
 from datasets.layouts import write_layout
 from datasets.synthetic import Synthetic
+from methods.differ import Differ, DifferConfig
+from methods.weights import read_state_dict
 
 
 @pytest.fixture
@@ -78,3 +82,42 @@ def test_a_method_without_released_weights_says_so(words: list[str], checkpoint:
     plain = [word for word in words if not word.startswith(("method", "image"))]
     assert run.main([*plain, "method=baseline", f"checkpoint={checkpoint}"]) == 2
     assert "No official checkpoint of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("camera_embed", lambda tensor: tensor.reshape(-1), "camera_embed is 256 where DIFFER's has 3 dimensions"),
+        ("camera_embed", lambda tensor: tensor[..., :7], "camera_embed is 4×1×7 beside tokens of width 64"),
+        ("head.weight", torch.sum, "head.weight is a scalar"),
+        ("head_clip_bio.weight", torch.sum, "head_clip_bio.weight is a scalar"),
+        ("pos_embed", lambda tensor: tensor[0, 0], "pos_embed is 64 where DIFFER's has 3 dimensions"),
+        ("patch_embed.proj.weight", torch.sum, "patch_embed.proj.weight is a scalar"),
+        ("patch_embed.proj.weight", lambda tensor: tensor[:0], "patch_embed.proj.weight is 0×3"),
+    ],
+)
+def test_a_damaged_checkpoint_of_differ_is_refused_by_name(
+    name: str, damage: Callable[[torch.Tensor], torch.Tensor], message: str, checkpoint: Path
+) -> None:
+    """Some of these gave a model of other cameras than were trained, and scores."""
+    state = read_state_dict(checkpoint)
+    state[f"module.{name}"] = damage(state[f"module.{name}"])
+    with pytest.raises(DataError, match=message):
+        Differ.from_official(state, DifferConfig(backbone="eva02_clip_tiny", num_heads=4, pretrained=False), 56, 56)
+
+
+@pytest.mark.parametrize("protocol", ["all", "standard-changers"])
+def test_protocols_of_some_of_the_people_need_no_training_images_either(
+    words: list[str], checkpoint: Path, protocol: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert run.main([*words, f"checkpoint={checkpoint}", f"protocols={protocol}"]) == 0
+    printed = capsys.readouterr().out
+    assert "standard-changers" in printed
+    assert "selection: checkpoint" in printed
+
+
+def test_what_is_no_file_is_said_of_the_key_that_named_it(words: list[str], tmp_path: Path, capsys) -> None:
+    assert run.main([*words, f"checkpoint={tmp_path}"]) == 3
+    assert f"{tmp_path} is a folder: name the weights file in it by checkpoint." in capsys.readouterr().err
+    assert run.main([*words, f"checkpoint={tmp_path / 'nowhere.pth'}"]) == 3
+    assert "nowhere.pth does not exist: check checkpoint." in capsys.readouterr().err

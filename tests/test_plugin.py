@@ -19,6 +19,7 @@ from datasets.errors import UsageError
 from methods import METHODS
 from tests.test_experiment import only_run
 
+HEAD = "from methods import METHODS\nfrom methods.base import Method\n\n\n@METHODS.register('mine')\n"
 PAGE = Path(__file__).parent.parent / "docs/add-a-method.md"
 
 
@@ -123,6 +124,28 @@ def test_list_and_show_know_the_plugin(example: Path, capsys: pytest.CaptureFixt
     assert "Divides the cosines ahead of the softmax." in printed, "the documentation under a field is found"
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("cal", ["arXiv 2204.06890", "commit f773d01", "where the released code differs (here · the released code ·"]),
+        (
+            "ifd",
+            ["arXiv 2501.05851", "no official code", "where the paper differs (here · the paper ·", "masks.missing"],
+        ),
+        ("baseline", ["arXiv 1903.07071", "where the paper differs (here · the paper ·"]),
+        ("differ", ["· augment.erase_fill", "· evaluate.normalise", "· optimiser.head_lr_factor, method.temperature"]),
+        ("zeroshot", ["imagenet: method.patch_size=null"]),
+    ],
+)
+def test_show_names_the_paper_and_what_it_is_compared_with(
+    method: str, said: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    assert run.main(["show", f"method={method}", "dataset=ltcc"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in said:
+        assert words in printed
+
+
 def test_a_plugin_may_register_a_dataset(tmp_path: Path, tiny: list[str], capsys: pytest.CaptureFixture) -> None:
     code = (
         '"""Another world."""\nfrom datasets import DATASETS\nfrom datasets.synthetic import Synthetic\n\n\n'
@@ -160,6 +183,20 @@ def test_a_run_without_the_plugins_classes_says_nothing_of_it(tiny: list[str], e
             "from methods import METHODS\n@METHODS.register('zeroshot')\nclass Mine: pass\n",
             r"method zeroshot (already, choose another name|is registered twice)",
         ),
+        ("import sys\nsys.exit(3)\n", r"mine\.py, line 2, fails to import: SystemExit: 3"),
+        (f"{HEAD}class Mine: pass\n", r"method mine is no subclass of methods\.base\.Method: write class Mine\(Method"),
+        (f"{HEAD}class Mine(Method):\n    Config = dict\n", r"method mine has a Config that is no subclass"),
+        (f"{HEAD}class Mine(Method):\n    losses = None\n", r"method mine has no embed, .*: write embed\(self, images"),
+        (f"{HEAD}class Mine(Method):\n    embed = None\n", r"method mine has no losses: write losses\(self, batch"),
+        (
+            f"{HEAD}class Mine(Method):\n    embed = losses = None\n    def __init__(self): pass\n",
+            r"method mine cannot be built .*: write __init__\(self, config, facts\)",
+        ),
+        (
+            "from datasets import DATASETS\nfrom datasets.base import ReIDDataset\n\n\n@DATASETS.register('mine')\n"
+            "class Mine(ReIDDataset):\n    def split(self, name): pass\n",
+            r"dataset mine lacks what .* asks for: write protocols",
+        ),
     ],
 )
 def test_a_file_that_cannot_serve_is_refused_with_its_line_and_leaves_nothing(tmp_path, code, message) -> None:
@@ -179,10 +216,50 @@ def test_a_missing_file_or_another_kind_is_refused(tmp_path: Path, name: str, ca
 
 def test_the_bytes_that_were_hashed_are_the_bytes_that_run(tmp_path: Path) -> None:
     """No compiled file of an older version is used, or left behind."""
-    code = "from methods import METHODS\n@METHODS.register('mine')\nclass Mine:\n    number = 1\n"
+    code = f"{HEAD}class Mine(Method):\n    phases, number, embed = (), 1, lambda self, images: images\n"
     load_plugin(written(tmp_path, code))
     assert METHODS.get("mine").number == 1
     forget_everything()
-    load_plugin(written(tmp_path, code.replace("1", "2")))
+    load_plugin(written(tmp_path, code.replace("1,", "2,")))
     assert METHODS.get("mine").number == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+# --- mistakes that only a run shows ---
+
+LOSSES = 'return {"identity": identity, "triplet": batch_hard_triplet(features, batch.person)}'
+EMBED = "return self.backbone(images)  #"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        (LOSSES, "return {}", "Epoch 1 of method=mine has no loss term: set method.weights.identity or"),
+        (LOSSES, "return identity", "losses of method=mine returns a tensor of shape []: return a dictionary"),
+        (LOSSES, 'return {"idntity": identity}', "the term idntity, which has no weight: declare it in MineWeights"),
+        (LOSSES, 'return {"identity": features}', "512] as the term identity: return a scalar tensor"),
+        (LOSSES, 'return {"identity": 0.5}', "returns a float as the term identity"),
+        (LOSSES, 'return {"identity": identity.detach()}', "trains nothing: none of its terms (identity) depends on"),
+        (EMBED, "return self.backbone(images).sum()  #", "embed of method=mine returns a tensor of shape [] for "),
+        (EMBED, "pass  #", "embed of method=mine returns a NoneType for "),
+        (EMBED, "return self.backbon(images)  #", "mine.py, line 43, fails: AttributeError: 'Mine' object has no"),
+        ("super().__init__(config, facts)", "pass", "mine.py, line 39, fails: AttributeError: cannot assign module"),
+    ],
+)
+def test_a_mistake_in_a_plugin_is_one_sentence(
+    words: list[str], example: Path, right: str, wrong: str, message: str, capsys: pytest.CaptureFixture
+) -> None:
+    code = example.read_text(encoding="utf-8")
+    assert code.count(right) == 1
+    example.write_text(code.replace(right, wrong), encoding="utf-8")
+    assert run.main([*words, "train.precision=fp32"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_error_elsewhere_is_not_laid_at_a_plugin_s_door(example: Path) -> None:
+    load_plugin(example)
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError("ours")
+    assert plugins.failing_plugin(caught.value) is None

@@ -57,6 +57,58 @@ def test_what_is_wrong_is_named_with_its_mend(key: str, value: object, said: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "word", "number"),
+    [("baseline", "method.last_stride", "2", 2), ("ifd", "method.attention_kernel", "3", 3)],
+)
+def test_a_choice_among_numbers_is_a_word_on_the_command_line(
+    method: str, key: str, word: str, number: int, tmp_path: Path
+) -> None:
+    """And the same experiment as the number in a file."""
+    names = {"method.name": method, "dataset.name": "synthetic"}
+    (tmp_path / "mine.yaml").write_text(f"method: {{{key.removeprefix('method.')}: {number}}}\n")
+    spec = resolve(names | {key: word}).spec
+    assert spec.run_id == resolve(names, tmp_path / "mine.yaml").spec.run_id
+    assert spec.run_id != resolve(names).spec.run_id
+    with pytest.raises(UsageError, match=f"{key}=9: Input should be"):
+        resolve(names | {key: "9"})
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "said"),
+    [
+        ("baseline", ("weights.identity=0", "weights.triplet=0"), "Every loss term .* method.weights.identity or"),
+        ("cal", ("weights.identity=0",), "nothing trains the backbone .* method.weights.identity or"),
+        ("cal", ("weights.clothes=0",), "method.weights.clothes=0 leaves the clothes classifier as it was drawn"),
+        ("fire", ("weights.identity=0",), "without a loss: set method.identity_epochs=0"),
+        ("cssc", ("weights.identity=0",), "without a loss: set method.weights.identity above 0"),
+        ("ifd", ("weights.identity=0", "weights.contrastive=0"), "leave method.weights.identity or"),
+        ("ifd", ("attention_epochs=0", "freeze_attention=true"), "method.attention_epochs=0 never trains"),
+        ("ifd", ("attention_epochs=0", "weights.attention=0", "detach_attention=true"), "its own term alone"),
+        ("differ", ("non_biometric=biometrics",), "unlearns biometrics, which method.weights.biometric teaches"),
+        ("baseline", ("triplet_margin=-1",), "greater than or equal to 0"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_by_their_full_names(
+    method: str, values: tuple[str, ...], said: str
+) -> None:
+    words = {f"method.{key}": value for key, value in (word.split("=") for word in values)}
+    with pytest.raises(UsageError, match=said) as caught:
+        resolve({"method.name": method, "dataset.name": "synthetic"} | words)
+    assert "default" not in str(caught.value), "a section has no origin"
+    assert "\n" not in str(caught.value)
+
+
+def test_an_aspect_is_unlearnt_once() -> None:
+    with pytest.raises(UsageError, match="named twice"):
+        resolve({"method.name": "differ", "dataset.name": "synthetic", "method.non_biometric": ["clothing"] * 2})
+
+
+def test_a_loss_is_not_asked_for_where_nothing_is_trained() -> None:
+    off = {"method.weights.identity": "0", "method.weights.triplet": "0", "train.epochs": "0"}
+    assert resolve(SYNTHETIC | off).spec.train.epochs == 0
+
+
 def test_no_key_of_the_session_is_a_section_of_the_spec() -> None:
     """In a file `captions: {…}` could otherwise mean two things."""
     assert not set(Spec.model_fields) & set(Session.model_fields)

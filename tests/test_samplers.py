@@ -67,6 +67,17 @@ def test_too_few_images_for_one_batch_is_an_error():
         identity_batches(np.repeat([0, 1], 3), SamplerConfig(batch_size=8, instances=2), seed=0, epoch=0, world=2)
 
 
+@pytest.mark.parametrize("kind", ["distinct", "outfits"])
+def test_too_few_people_for_one_batch_is_said_of_people_and_not_of_images(kind):
+    """There are images for 25 groups, but no four different people."""
+    config = SamplerConfig(kind=kind, batch_size=16, instances=4)
+    people = (
+        r"kind=\w+ puts 4 different people in a batch .*, and there are 3 to train on: choose sampler.batch_size=12 or"
+    )
+    with pytest.raises(DataError, match=people):
+        identity_batches(np.repeat([0, 1, 2], 34), config, seed=0, epoch=0)
+
+
 # --- outfits ---
 
 wardrobes = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=8, max_size=12)

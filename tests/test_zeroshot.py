@@ -1,6 +1,8 @@
 """Zero-shot: a tower is scored as it comes, nothing is trained, and its normalisation is watched."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 import run
+from benchmarks.perf import cost
 from benchmarks.resolve import resolve
+from datasets.errors import UsageError
 from methods import METHODS
 from methods.base import Facts
 from methods.zeroshot import CLIP, ZeroShot, ZeroShotConfig, normalisation_of
@@ -71,6 +75,42 @@ def test_each_row_has_the_size_and_the_normalisation_of_its_tower(row: str) -> N
         method = ZeroShot(config.for_checkpoint(), Facts(2, 1, 2, image.height, image.width))  # type: ignore[arg-type]
         assert method.backbone.width >= 768
     assert (spec.train.epochs, spec.select.rule, spec.evaluate.flip) == (0, "last", False)
+
+
+@pytest.mark.parametrize("row", ZeroShot.ablations)
+def test_on_the_synthetic_world_each_row_keeps_the_architecture_of_its_tower(row: str) -> None:
+    """The sizes of the recipe's own small tower are not those of another one; `full` is that tower."""
+    spec = resolve({"method.name": "zeroshot", "dataset.name": "synthetic"}, ablation=row).spec
+    config, image = spec.method, spec.image
+    with torch.device("meta"):
+        method = ZeroShot(config, Facts(2, 1, 2, image.height, image.width))  # type: ignore[arg-type]
+    assert method.backbone.width == 128 if row == "full" else method.backbone.width >= 768
+
+
+def test_another_backbone_on_the_synthetic_world_says_what_to_unset() -> None:
+    values = {"method.name": "zeroshot", "dataset.name": "synthetic", "method.backbone": "resnet50"}
+    with pytest.raises(UsageError) as caught:
+        ZeroShot(resolve(values).spec.method, facts())  # type: ignore[arg-type]
+    mend = str(caught.value).partition("set ")[2].removesuffix(".").split()
+    assert mend == [f"method.{key}=null" for key in ("patch_size", "embed_dim", "depth", "num_heads")]
+    unset = {key: None for key, _, _ in (word.partition("=") for word in mend)}
+    assert ZeroShot(resolve(values | unset).spec.method, facts()).backbone.width == 2048  # type: ignore[arg-type]
+
+
+def test_its_cost_is_counted_though_nothing_is_trained(capsys: pytest.CaptureFixture) -> None:
+    cost.main(["method=zeroshot", "dataset=synthetic", "images=1", "rounds=1"])
+    printed = capsys.readouterr().out
+    assert "nothing is trained, 0.8 M parameters at test" in printed
+    assert "0.1 GFLOPs per image" in printed, "33 tokens × 0.8 M weights × 2, attention's own among them"
+
+
+def test_wrong_words_to_the_cost_are_answered_by_a_sentence() -> None:
+    with pytest.raises(UsageError, match="images=two: write a whole number above 0"):
+        cost.main(["method=cal", "dataset=ltcc", "images=two"])
+    command = [sys.executable, "-m", "benchmarks.perf.cost", "method=nope", "dataset=ltcc"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Unknown method nope" in done.stderr
 
 
 def test_another_normalisation_than_the_towers_is_announced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

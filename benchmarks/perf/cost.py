@@ -18,6 +18,7 @@ from benchmarks.resolve import resolve
 from benchmarks.words import parse_words
 from datasets import DATASETS
 from datasets.base import Counts
+from datasets.errors import CCReIDError, UsageError
 from methods import METHODS
 from methods.base import Facts, Method
 
@@ -44,7 +45,9 @@ def inputs(method: Method, spec: Any, number: int) -> dict[str, Tensor]:
 
 
 def used_at_test(method: Method, given: dict[str, Tensor]) -> int:
-    """Parameters that the features depend on."""
+    """Parameters that the features depend on, of those that are trained or, where none is, of all."""
+    if not method.phases:
+        method.requires_grad_(True)
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
     features = method.embed(**given)
     gradients = torch.autograd.grad(features.sum(), trained, allow_unused=True)
@@ -53,21 +56,32 @@ def used_at_test(method: Method, given: dict[str, Tensor]) -> int:
     )
 
 
+def operations(method: Method, given: dict[str, Tensor]) -> int:
+    """Of a forward pass. PyTorch's fused attention does the same work, but the counter does not know it."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            method.embed(**given)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return counter.get_total_flops()
+
+
 def main(words: list[str]) -> None:
     values = parse_words(words)
     images, threads, rounds = (
-        int(values.pop(key, default)) for key, default in (("images", 8), ("threads", 1), ("rounds", 3))
+        _whole(key, values.pop(key, default)) for key, default in (("images", "8"), ("threads", "1"), ("rounds", "3"))
     )
     torch.set_num_threads(threads)
     method, spec = build(values)
     one, several = inputs(method, spec, 1), inputs(method, spec, images)
     trained = sum(parameter.numel() for parameter in method.parameters())
     print(f"{spec.method.name} on {spec.dataset.name}, {spec.image.height} × {spec.image.width}")
-    print(f"{trained / 1e6:.1f} M parameters in training, {used_at_test(method, one) / 1e6:.1f} M at test")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        method.embed(**one)
+    in_training = f"{trained / 1e6:.1f} M parameters in training" if method.phases else "nothing is trained"
+    print(f"{in_training}, {used_at_test(method, one) / 1e6:.1f} M parameters at test")
     what = "clip" if method.takes_clips(spec.method) else "image"
-    print(f"{counter.get_total_flops() / 1e9:.1f} GFLOPs per {what}")
+    print(f"{operations(method, one) / 1e9:.1f} GFLOPs per {what}")
     seconds = []
     with torch.no_grad():
         for _ in range(rounds):
@@ -77,5 +91,15 @@ def main(words: list[str]) -> None:
     print(f"{images / min(seconds):.2f} {what}s per second forward, {threads} threads, best of {rounds}")
 
 
+def _whole(key: str, word: str) -> int:
+    if not word.isdecimal() or not int(word):
+        raise UsageError(f"{key}={word}: write a whole number above 0, such as {key}=8.")
+    return int(word)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except CCReIDError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

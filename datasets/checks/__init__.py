@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..base import ReIDDataset, Samples
 from ..errors import DataError
+from ..masks import MaskConfig
 from .captions import check_captions
 from .findings import Finding
 from .images import check_images, read_images
@@ -26,18 +27,20 @@ def examine(
     splits: Mapping[str, Samples],
     *,
     caption_folder: Path | None = None,
+    masks: MaskConfig | None = None,
     deep: bool = False,
     workers: int = 1,
 ) -> Iterator[Finding]:
     """What there is to say about the splits that `read_splits` could read; without errors when all is well.
 
     Opens every file once, for its header and its end; `deep` decodes every image and mask, which takes minutes.
-    `caption_folder`: where caption files lie, as for `caption_features`. `workers`: threads that read.
+    `caption_folder`: where caption files lie, as for `caption_features`. `masks`: how masks are to be read. `workers`:
+    threads that read.
     """
     yield from check_labels(dataset, splits)
     files = read_images(dataset, splits, deep=deep, workers=workers)
     yield from check_images(dataset, splits, files, workers=workers, deep=deep)
-    yield from check_masks(dataset, splits, files, workers=workers, deep=deep)
+    yield from check_masks(dataset, splits, files, masks or MaskConfig(), workers=workers, deep=deep)
     if len(splits.get("train", ())):
         yield from check_captions(dataset, splits["train"], caption_folder)
     try:

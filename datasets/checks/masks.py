@@ -8,7 +8,7 @@ import numpy as np
 
 from ..base import ReIDDataset, Samples
 from ..errors import DataError
-from ..masks import LABEL_SETS
+from ..masks import LABEL_SETS, MaskConfig, sets_with
 from .findings import Finding, first_few, in_threads
 from .images import ImageFile, read_header
 
@@ -26,7 +26,13 @@ class MaskFile:
 
 
 def check_masks(
-    dataset: ReIDDataset, splits: Mapping[str, Samples], files: Mapping[str, ImageFile], *, deep: bool, workers: int
+    dataset: ReIDDataset,
+    splits: Mapping[str, Samples],
+    files: Mapping[str, ImageFile],
+    config: MaskConfig,
+    *,
+    deep: bool,
+    workers: int,
 ) -> Iterator[Finding]:
     """Coverage, sizes and labels of the masks in the dataset's mask folder. No folder is fine unless it was named."""
     folder = dataset.mask_folder
@@ -51,10 +57,11 @@ def check_masks(
     if missing := [path for path, mask in masks.items() if mask.missing]:
         first = dataset.mask_path(missing[0])
         mend = f"parse {'it' if len(missing) == 1 else 'them'}, or move the folder away if no method needs masks"
-        yield Finding("error", f"Images without a mask: {len(missing):,}, first {first} is missing: {mend}.")
+        level = "error" if config.missing == "error" else "warning"
+        yield Finding(level, f"Images without a mask: {len(missing):,}, first {first} is missing: {mend}.")
     yield from first_few([mask.problem for mask in masks.values() if mask.problem], "masks")
     if labels := frozenset[int]().union(*(mask.labels for mask in masks.values())):
-        yield _label_set(labels, masks)
+        yield _label_set(labels, masks, config)
 
 
 def _read_mask(dataset: ReIDDataset, files: Mapping[str, ImageFile], work: tuple[str, bool]) -> MaskFile:
@@ -78,12 +85,16 @@ def _read_mask(dataset: ReIDDataset, files: Mapping[str, ImageFile], work: tuple
     return MaskFile()
 
 
-def _label_set(labels: frozenset[int], masks: Mapping[str, MaskFile]) -> Finding:
-    """Which label sets have all the labels that were found; an error where none has."""
-    fitting = [name for name, known in LABEL_SETS.items() if max(labels) < len(known.labels)]
+def _label_set(labels: frozenset[int], masks: Mapping[str, MaskFile], config: MaskConfig) -> Finding:
+    """Which label sets have all the labels that were found; an error where none has, or not the one to be read."""
+    fitting = sets_with(max(labels))
     decoded = sum(bool(mask.labels) for mask in masks.values())
     if fitting:
         said = f"mask labels: at most {max(labels)} in {decoded:,} masks, as in {' or '.join(fitting)}"
+        if config.label_set not in fitting:
+            beyond = next(path for path, mask in masks.items() if max(labels) in mask.labels)
+            last = len(LABEL_SETS[config.label_set].labels) - 1
+            return Finding("error", f"{said}, and masks.label_set={config.label_set} ends at {last}: see {beyond}.")
         return Finding("ok", said)
     most = max(len(known.labels) for known in LABEL_SETS.values())
     strange = sorted(label for label in labels if label >= most)
