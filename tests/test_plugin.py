@@ -134,7 +134,7 @@ def test_list_and_show_know_the_plugin(example: Path, capsys: pytest.CaptureFixt
         ),
         ("baseline", ["arXiv 1903.07071", "where the paper differs (here · the paper ·"]),
         ("differ", ["· augment.erase_fill", "· evaluate.normalise", "· optimiser.head_lr_factor, method.temperature"]),
-        ("zeroshot", ["imagenet: method.patch_size=null"]),
+        ("zeroshot", ["imagenet: method.patch_size=none"]),
     ],
 )
 def test_show_names_the_paper_and_what_it_is_compared_with(
