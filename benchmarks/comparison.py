@@ -133,7 +133,7 @@ def _scores(path: Path) -> Mapping[str, np.ndarray]:
     try:
         state = path.stat()
     except OSError:
-        raise DataError(f"{path} is missing: evaluate the run again.") from None
+        raise DataError(f"{path} is missing: restore it, or delete the run's folder and run it again.") from None
     return _read_scores(path, state.st_mtime_ns, state.st_size)
 
 

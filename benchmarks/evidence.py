@@ -84,7 +84,10 @@ class Ranking:
             with np.load(path, allow_pickle=False) as file:
                 return cls(**{name: file[name] for name in file.files})
         except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is not a ranking of this version ({error}): evaluate the run again.") from None
+            raise DataError(
+                f"{path} is not a ranking of this version ({error}): restore it, or delete the run's folder and run it "
+                "again."
+            ) from None
 
 
 def columns_of(counts: Counts, visible: BoolArray, shift: FloatArray, area: str) -> dict[str, np.ndarray]:

@@ -97,7 +97,10 @@ class RunFolder:
     def starts(self) -> list[dict[str, Any]]:
         """One entry for each time the run was started or resumed."""
         file = self.path / "environment.json"
-        return _read(file, json.loads, list) if file.exists() else []
+        starts = _read(file, json.loads, list) if file.exists() else []
+        if not all(isinstance(start, dict) for start in starts):
+            raise DataError(f"{file} is damaged: restore it, or delete the run's folder to start again.")
+        return starts
 
     def data(self) -> dict[str, Any]:
         """What data.json says."""

@@ -99,7 +99,7 @@ def reopen(run: RunFolder, values: Mapping[str, Any], listen: Listener) -> Reope
     """`values`: keys of the session and of the evaluation; places not named are those of the run's last start."""
     require_same_plugins(run)
     starts = run.starts()
-    remembered = starts[-1]["session"] if starts else {}
+    remembered = starts[-1].get("session", {}) if starts else {}
     overruled = {key for variable, key in ENVIRONMENT.items() if os.environ.get(variable)}
     places = {
         key: remembered[key]

@@ -81,4 +81,6 @@ def load_samples(path: Path) -> Samples:
             columns = {name: file[name] for name in LABELS if name in file.files}
             return Samples(tuple(file["paths"].tolist()), **columns)
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not the list of a split ({error}): evaluate the run again.") from None
+        raise DataError(
+            f"{path} is not the list of a split ({error}): restore it, or delete the run's folder and run it again."
+        ) from None

@@ -49,17 +49,21 @@ class Asked:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Asked":
         """Raises UsageError for a word that is not known."""
+        from .retrieval.choosing import check_kind
         from .tables import FORMATS
 
+        known = [key.removesuffix(".name") for key in KEYS]
         for key in values:
             if key not in KEYS:
-                raise UsageError(f"Unknown key {key}.{did_you_mean(key, KEYS)} Available: {', '.join(KEYS)}.")
+                raise UsageError(f"Unknown key {key}.{did_you_mean(key, known)} Available: {', '.join(known)}.")
         formats = tuple(dict.fromkeys(str(values.get("format", ",".join(FORMATS))).split(",")))
         for name in formats:
             if name not in FORMATS:
                 raise UsageError(
                     f"Unknown format={name}.{did_you_mean(name, FORMATS)} Available: {', '.join(FORMATS)}."
                 )
+        for part in str(values.get("queries", SUITE_QUERIES)).split("+"):
+            check_kind(part)
         return cls(
             Path(str(values.get("out", "report"))).expanduser(),
             formats,

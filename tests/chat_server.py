@@ -83,6 +83,16 @@ def describing(asked: Asked) -> Reply:
     return Reply(json.dumps({aspect: f"The {aspect} of {asked.look}." for aspect in ASPECTS}))
 
 
+class Server(ThreadingHTTPServer):
+    """A client that has heard enough may close its connection; that is no news for standard error."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class ChatServer:
     """Serves on a free port of 127.0.0.1 during the body of `with`; `reply` decides on each request's answer."""
 
@@ -93,8 +103,7 @@ class ChatServer:
         self.answered: list[Asked] = []
         """Those whose answer left in full, with status 200."""
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", port), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     @property

@@ -144,3 +144,11 @@ def test_status_is_readable_json_at_any_time(tmp_path: Path) -> None:
         "pid": 0,
         "host": "",
     }
+
+
+def test_starts_that_are_not_what_they_should_be_are_damage(tmp_path: Path) -> None:
+    """Valid JSON of another shape must not end a report with a traceback."""
+    folder = made(tmp_path, "a")
+    (folder.path / "environment.json").write_text("[1]")
+    with pytest.raises(DataError, match=r"environment\.json is damaged"):
+        folder.starts()

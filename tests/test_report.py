@@ -10,6 +10,7 @@ import pytest
 
 import run
 from benchmarks.records import RunFolder
+from datasets.errors import UsageError
 from reports.preparing import Problems, prepare
 from reports.report import write_report
 from reports.run_facts import read_run
@@ -151,6 +152,20 @@ def test_what_a_run_lacks_is_computed_and_kept(trained: Path, tmp_path: Path) ->
     prepare([read_run(copy)], {copy.run_id}, {}, lambda event: None, problems)
     assert {file: file.stat().st_mtime_ns for file in copy.path.rglob("*")} == before
     assert not problems.summary()
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ({"queries": "wurst:4"}, "Did you mean worst"),
+        ({"metod": "cal"}, "Did you mean method"),
+        ({"format": "pdf"}, "format=pdf"),
+    ],
+)
+def test_words_are_looked_at_before_anything_is_made(word: dict[str, str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        list(write_report({"runs": str(tmp_path / "runs"), "out": str(tmp_path / "report"), **word}))
+    assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.slow

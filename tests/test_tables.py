@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -135,6 +136,14 @@ def test_equal_scores_have_no_best(tmp_path: Path) -> None:
 
 
 # --- what must not be hidden ---
+
+
+def test_a_finished_run_that_cannot_be_read_is_counted_as_damaged(tmp_path: Path) -> None:
+    """`report` puts it among the unfinished ones, where its status still says done."""
+    runs = seeds(tmp_path, "cal", 0.6, 3)
+    (row,) = rows_of(runs)
+    (table,) = result_tables([replace(row, runs=row.runs[:2], unfinished=row.runs[2:])], ())[:1]
+    assert "cal: 1 of 3 seeds damaged." in table.caption
 
 
 def test_failed_runs_are_counted(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ FALLBACKS = (
     "Microsoft YaHei",
     "SimHei",
     "Arial Unicode MS",
+    "Noto Serif CJK SC",
+    "Noto Serif CJK JP",
+    "Droid Sans Fallback",
     "Noto Sans",
 )
 """Fonts for what DejaVu Sans, which comes with matplotlib, has no shapes for; those that are installed are used."""

@@ -50,6 +50,16 @@ def choose(lists: Sequence[Lists], how: str) -> Chosen:
     return _named(lists, how)
 
 
+def check_kind(how: str) -> None:
+    """Raise UsageError for a misspelt kind, before anything is read: «wurst:4»."""
+    kind, colon, count = how.partition(":")
+    if colon and count.isascii() and count.isdigit() and kind not in KINDS:
+        raise UsageError(
+            f"Unknown way of choosing queries={how}.{did_you_mean(kind, KINDS)} "
+            f"Available: {', '.join(f'{name}:N' for name in KINDS)}, or rows and parts of image paths."
+        )
+
+
 def _by_kind(lists: Sequence[Lists], kind: str, count: int) -> Chosen:
     person = lists[0].query.entries.person
     precision = np.stack([one.ranking.average_precision for one in lists])
