@@ -3,7 +3,6 @@
 Shapes: Q queries, B queries of one block, P most images that one of them has in the gallery, K length of the lists.
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Self
 import numpy as np
 
 from datasets.base import IntArray
-from datasets.errors import DataError
-from datasets.files import replacing
 
+from .arrays import RUN_AGAIN, read_arrays, write_arrays
 from .counting import Counts, FloatArray
 from .protocols import BoolArray
 
@@ -73,21 +71,12 @@ class Ranking:
 
     def save(self, path: Path) -> None:
         """Write `path`, an npz file of the columns."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **{name: column for name, column in columns.items() if column is not None})
+        write_arrays(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Raises DataError where `path` is not a saved ranking."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls(**{name: file[name] for name in file.files})
-        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{path} is not a ranking of this version ({error}): restore it, or delete the run's folder and run it "
-                "again."
-            ) from None
+        return read_arrays(path, lambda columns: cls(**columns), "a ranking of this version", RUN_AGAIN)
 
 
 def columns_of(counts: Counts, visible: BoolArray, shift: FloatArray, area: str) -> dict[str, np.ndarray]:

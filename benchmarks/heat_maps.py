@@ -13,7 +13,6 @@ With mean pooling that is Grad-CAM; elsewhere it keeps what the mean would blur:
 map in between, and, among a transformer's tokens, what the class token attends to.
 """
 
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -27,10 +26,9 @@ from torch.nn.functional import normalize
 
 from datasets.augment import normalise
 from datasets.base import IntArray, Protocol, Samples, UInt8Array
-from datasets.errors import DataError
-from datasets.files import replacing
 from methods.base import Method
 
+from .arrays import MADE_ANEW, read_arrays, write_arrays
 from .distribution import joined
 from .embedding import clips_of
 from .experiment import make_repeatable
@@ -67,20 +65,12 @@ class HeatMaps:
     version: IntArray
 
     def save(self, path: Path) -> None:
-        columns: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **columns)
+        write_arrays(path, {one.name: getattr(self, one.name) for one in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Raises DataError where `path` is not a file of heat maps."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls(**{name: file[name] for name in file.files})
-        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{path} is not a file of heat maps ({error}): delete it; `report` makes it anew."
-            ) from None
+        return read_arrays(path, lambda columns: cls(**columns), "a file of heat maps", MADE_ANEW)
 
 
 def ensure_heat_maps(reopened: Reopened, queries: int = 6) -> HeatMaps | None:

@@ -3,16 +3,14 @@
 Half precision: a figure does not show the difference, and rankings keep the exact distances of their lists.
 """
 
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from datasets.errors import DataError
-from datasets.files import replacing
 
+from .arrays import MADE_ANEW, read_arrays, write_arrays
 from .ranking import Features
 from .records import RunFolder
 from .spec import EvaluateConfig
@@ -29,8 +27,7 @@ def keep_features(run: RunFolder, selection: str, features: Mapping[str, Feature
         with np.errstate(over="ignore"):  # asked about in the next line
             half = full.astype(np.float16)
         kept = half if np.isfinite(half).all() else full
-        with replacing(run.features(split, selection)) as temporary, temporary.open("wb") as file:
-            np.savez(file, embeddings=kept)
+        write_arrays(run.features(split, selection), {"embeddings": kept}, compressed=False)
 
 
 def has_features(run: RunFolder, selection: str, *splits: str) -> bool:
@@ -44,17 +41,11 @@ def kept_features(run: RunFolder, split: str, selection: str | None = None) -> F
     """
     selection = selection or run.headline
     samples = load_samples(run.split(split))
-    embeddings = torch.from_numpy(_read(run.features(split, selection))).float()
+    file = run.features(split, selection)
+    if not file.exists():
+        raise DataError(f"{file} is missing: the run kept no features; `report` can compute them again.")
+    kept = read_arrays(file, lambda columns: columns["embeddings"], "a file of features", MADE_ANEW)
+    embeddings = torch.from_numpy(kept).float()
     if len(embeddings) != len(samples):
-        raise DataError(f"{run.features(split, selection)} is of other images than {run.split(split)}: delete both.")
+        raise DataError(f"{file} is of other images than {run.split(split)}: delete both.")
     return Features(embeddings, samples.person, samples.camera, samples.clothes, samples.tracklet)
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["embeddings"]
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing: the run kept no features; `report` can compute them again.") from None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read ({error}): delete it.") from None

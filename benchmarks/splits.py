@@ -1,14 +1,13 @@
 """The splits that protocols name, and which images of the dataset's own splits they are made of."""
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from datasets.base import IntArray, ReIDDataset, Samples
-from datasets.errors import DataError
-from datasets.files import replacing
+
+from .arrays import RUN_AGAIN, read_arrays, write_arrays
 
 LABELS = ("person", "camera", "clothes", "tracklet")
 
@@ -69,18 +68,15 @@ class Splits:
 
 def save_samples(path: Path, samples: Samples) -> None:
     """Write paths and labels of a split, so that what is made from rankings needs no dataset."""
-    columns = {name: column for name in LABELS if (column := getattr(samples, name)) is not None}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, paths=np.array(samples.paths, dtype=np.str_), **columns)
+    labels = {name: getattr(samples, name) for name in LABELS}
+    write_arrays(path, {"paths": np.array(samples.paths, dtype=np.str_), **labels})
 
 
 def load_samples(path: Path) -> Samples:
     """Raises DataError where `path` is not such a file."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in LABELS if name in file.files}
-            return Samples(tuple(file["paths"].tolist()), **columns)
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} is not the list of a split ({error}): restore it, or delete the run's folder and run it again."
-        ) from None
+
+    def made(columns: dict[str, np.ndarray]) -> Samples:
+        labels = {name: columns[name] for name in LABELS if name in columns}
+        return Samples(tuple(columns["paths"].tolist()), **labels)
+
+    return read_arrays(path, made, "the list of a split", RUN_AGAIN)

@@ -86,7 +86,7 @@ def test_a_damaged_file_is_named_with_its_mend(tmp_path: Path, content: bytes) -
     folder = RunFolder(tmp_path)
     keep_features(folder, "last", {"query": small_split(folder)}, EvaluateConfig())
     folder.features("query", "last").write_bytes(content)
-    with pytest.raises(DataError, match=r"query@last\.npz cannot be read .*: delete it"):
+    with pytest.raises(DataError, match=r"query@last\.npz is not a file of features .*: delete it"):
         kept_features(folder, "query", "last")
 
 
