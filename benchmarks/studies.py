@@ -1,6 +1,6 @@
 """What a sweep found, as data: `runs/.studies/NAME/study.json`, written by `sweeps`, read by whoever shows it.
 
-The file is a picture of the study's storage (a journal, or PostgreSQL), taken whenever a sweep goes on or ends. A score is
+The file is a picture of the storage (a journal, or PostgreSQL), taken whenever a sweep goes on or ends. A score is
 a fraction between 0 and 1 on identities held out of the training split; no trial has seen the test split.
 """
 
@@ -88,7 +88,7 @@ class Shrinkage(Strict):
     mean: float
     low: float
     high: float
-    """95 % interval, Student's t with the scatter of the fresh seeds pooled over all confirmed configurations; NaN-free:
+    """95 % interval, Student's t with the scatter of the fresh seeds pooled over all confirmed configurations;
     equal to the mean where fewer than two seeds leave nothing to estimate it from."""
 
 
