@@ -19,6 +19,7 @@ from datasets.masks import require_labels_of
 from datasets.pixels import pixel_cache
 from methods import METHODS
 
+from .closed_test import without_test
 from .feed import TrainingData
 from .plugins import plugin_facts
 from .protocols import choose
@@ -30,12 +31,17 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 def open_dataset(config: DatasetConfig, session: Session) -> ReIDDataset:
-    """The dataset's adapter over its folder. Raises UsageError or DataError where there is no such folder."""
+    """The dataset's adapter over its folder, without a test split where the session leaves it closed.
+
+    Raises UsageError or DataError where there is no such folder.
+    """
     kind: type[ReIDDataset] = DATASETS.get(config.name)
     if kind.folder and session.data is None:
         raise UsageError(f"dataset={kind.name} needs its files: say data=DIR or set the variable CCREID_DATA.")
     if kind.folder and session.data is not None and not session.data.is_dir():
         raise DataError(f"data={session.data} is not a folder: it should hold {kind.folder}.")
+    if not session.test:
+        kind = without_test(kind)
     return kind(session.data or Path(), config, session.mask_folder)
 
 
@@ -63,7 +69,9 @@ class ExperimentData:
 
     @cached_property
     def protocols(self) -> list[Protocol]:
-        """The chosen ones, in the dataset's order."""
+        """The chosen ones, in the dataset's order; none while the test is closed."""
+        if not self.session.test:
+            return []
         return choose(self.dataset.protocols(), self.spec.evaluate.protocols)
 
     @property
@@ -78,6 +86,18 @@ class ExperimentData:
         """What an epoch is chosen by: between the dataset's own validation splits, or between the held-out people."""
         protocol = self.dataset.validation()
         return protocol if self._has_own_validation else replace(protocol, query=HELD_QUERY, gallery=HELD_GALLERY)
+
+    @cached_property
+    def other_validations(self) -> list[Protocol]:
+        """The dataset's other reported conventions between the same images as `validation`."""
+        chosen, first = self.validation, self.headline
+        alike = (
+            replace(one, query=chosen.query, gallery=chosen.gallery)
+            for one in self.dataset.protocols()
+            if one.reported and not one.draws and one.pool == chosen.pool
+            if (one.query, one.gallery) == (first.query, first.gallery)
+        )
+        return [one for one in alike if one.ignore != chosen.ignore]
 
     @cached_property
     def holdout(self) -> Holdout | None:

@@ -40,14 +40,15 @@ def run(spec: Spec, session: Session, listen: Listener) -> RunFolder:
     """Carry out `spec`, or what is left of it, and return its folder. `listen` hears of everything that happens."""
     folder = RunStore(session.runs).open(spec.run_id)
     require_same_plugins(folder)
-    if folder.status()["state"] == "done" and folder.scores() and folder.spec():
+    state = folder.status()["state"]
+    if (state == "done" and folder.scores() and folder.spec()) or (state == "trained" and not session.test):
         listen({"event": "already-done", "run": folder.run_id})
         return folder
     interruption = Interruption()
     with joined(session.device) as world, interruption.listening():
         if not world.leads:
             listen = _silence
-        with recorded(folder) if world.leads else contextlib.nullcontext():
+        with recorded(folder, test=session.test) if world.leads else contextlib.nullcontext():
             make_repeatable(world)
             experiment = Experiment(spec, session, world, folder, interruption, listen)
             experiment.train()
@@ -84,7 +85,8 @@ class Experiment:
         training = self.data.training()
         facts, self.training_cameras = training.facts(spec), np.unique(training.samples.camera)
         torch.manual_seed(derived_seed(spec.seed))
-        config = spec.method.for_checkpoint() if folder.checkpoint.exists() else spec.method
+        goes_on = folder.checkpoint.exists() and not self._initial_is_missing()
+        config = spec.method.for_checkpoint() if goes_on else spec.method
         self.method: Method = METHODS.get(spec.method.name)(config, facts).to(world.device)
         if world.leads:
             made_of = self.data.facts() | {"facts": asdict(facts), "cameras": self.training_cameras.tolist()}
@@ -116,7 +118,7 @@ class Experiment:
 
     def train(self) -> None:
         """Train what is left to train, validating and checkpointing after each epoch."""
-        if self.spec.evaluate.initial and not self._scored(INITIAL):
+        if self._initial_is_missing():
             self._score(INITIAL, epoch=0)  # the weights are still those of the initialisation
         trainer = Trainer(self.method, self.feed, self.spec, self.world, self._embed_training)
         self._resume(trainer)
@@ -157,13 +159,15 @@ class Experiment:
         """Offer the epoch's weights to the selection rule."""
         if self.selector is None or (epoch % self.spec.evaluate.every and epoch != self.spec.train.epochs):
             return
-        protocol = self.data.validation if self.selector.rule == VALIDATION else self.data.headline
-        ranking = self._rank([protocol])[0]
-        scores = ranking.scores()
+        validates = self.selector.rule == VALIDATION
+        others = self.data.other_validations if validates else []
+        rankings = self._rank([self.data.validation if validates else self.data.headline, *others])
+        scores = rankings[0].scores()
         best = self.selector.offer(epoch, scores[self.spec.select.metric])
         if best and self.world.leads:
             self._save_weights(self.selector.rule)
-        self._say(event="validation", epoch=epoch, rule=self.selector.rule, best=best, **scores)
+        also = {one.name: ranking.scores() for one, ranking in zip(others, rankings[1:], strict=True)}
+        self._say(event="validation", epoch=epoch, rule=self.selector.rule, best=best, **scores, others=also)
 
     # --- evaluation ---
 
@@ -177,6 +181,10 @@ class Experiment:
             if not self._scored(selection):
                 self.method.load_state_dict(read_weights(self.folder.weights(selection)))
                 self._score(selection, epoch)
+
+    def _initial_is_missing(self) -> bool:
+        """Whether the weights that training starts from are still to be scored."""
+        return self.spec.evaluate.initial and not self._scored(INITIAL)
 
     def _scored(self, selection: str) -> bool:
         done = [row["protocol"] for row in self.folder.scores() if row["selection"] == selection]

@@ -12,7 +12,9 @@
         splits/<split>.npz                       paths and labels of the images that rankings speak of
         checkpoints/last.pt                      resumable: tensors and plain values only
         checkpoints/<selection>.safetensors      weights only
-        status.json         running | done | failed | stopped, with a heartbeat
+        status.json         running | done | failed | stopped, with a heartbeat; with "test": false for a run
+                            whose test split stays closed: it ends trained, or pruned by a sweep, instead of done
+        console.log         what a run in a process of its own printed
 
 A run that is being written holds a lock, so that the same command started twice does not write one folder twice.
 """
@@ -43,6 +45,8 @@ class RunFolder:
     """One run's folder."""
 
     path: Path
+    test: bool = True
+    """False while a process writes it that leaves the test split closed."""
     _last_heartbeat: float = 0.0
 
     @property
@@ -86,11 +90,14 @@ class RunFolder:
         if not (self.path / "spec.yaml").exists():
             write_text(self.path / "spec.yaml", spec_text)
         data_file = self.path / "data.json"
-        if self.checkpoint.exists() and self.data() != json.loads(json.dumps(data)):
-            raise DataError(
-                f"The dataset's files changed while {self.run_id} was being trained (see {data_file}): "
-                f"restore them, or delete the run's folder to start again."
-            )
+        if self.checkpoint.exists():
+            joined = _together(self.data(), json.loads(json.dumps(data)))
+            if joined is None:
+                raise DataError(
+                    f"The dataset's files changed while {self.run_id} was being trained (see {data_file}): "
+                    f"restore them, or delete the run's folder to start again."
+                )
+            data = joined
         write_json(data_file, data)
         write_json(self.path / "environment.json", [*self.starts(), environment])
 
@@ -127,6 +134,7 @@ class RunFolder:
             "heartbeat": self._last_heartbeat,
             "pid": os.getpid(),
             "host": platform.node(),
+            **({} if self.test else {"test": False}),
             **more,
         }
         write_json(self.path / "status.json", status)
@@ -161,6 +169,27 @@ class RunFolder:
                 f"{self.path / 'metrics.jsonl'} has lost its scores: restore it, or delete the run's folder."
             )
         return rows
+
+
+OF_THE_TEST = ("splits", "masks", "protocols", "differences")
+"""Keys of data.json under which less stands while the test split is closed."""
+
+
+def _together(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What two starts of one run say of its data, the test split closed in either; None where they contradict."""
+    if {key: before[key] for key in before.keys() - OF_THE_TEST} != {key: now[key] for key in now.keys() - OF_THE_TEST}:
+        return None
+    for key in ("splits", "masks"):
+        one, other = before.get(key, {}), now.get(key, {})
+        if any(one[name] != other[name] for name in one.keys() & other.keys()):
+            return None
+    for key in ("protocols", "differences"):
+        one, other = before.get(key, []), now.get(key, [])
+        if not all(entry in max(one, other, key=len) for entry in min(one, other, key=len)):
+            return None
+    joined = {key: {**before.get(key, {}), **now.get(key, {})} for key in ("splits", "masks")}
+    longer = {key: max(before.get(key, []), now.get(key, []), key=len) for key in ("protocols", "differences")}
+    return {**now, **joined, **longer}
 
 
 def _complete_lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -238,9 +267,10 @@ def _lookup(values: Any, key: str) -> Any:
 
 
 @contextmanager
-def recorded(folder: RunFolder) -> Iterator[None]:
-    """Hold the run's folder and leave a status that says how the body ended."""
+def recorded(folder: RunFolder, *, test: bool = True) -> Iterator[None]:
+    """Hold the run's folder and leave a status that says how the body ended. `test`: whether the test split is open."""
     with folder.locked():
+        folder.test = test
         folder.set_status("running")
         try:
             yield
@@ -250,4 +280,4 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         except BaseException as error:
             folder.set_status("failed", reason=f"{type(error).__name__}: {error}")
             raise
-        folder.set_status("done")
+        folder.set_status("done" if test else "trained")

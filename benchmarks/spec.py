@@ -146,6 +146,9 @@ class Session(Strict):
     """Longest time of training that a crash can cost; every epoch ends with a checkpoint anyway."""
     keep_features: bool = True
     """Keep the test images' features of the headline's weights, from which figures are made: 2 bytes a number."""
+    test: bool = True
+    """false: train and validate, and leave the test split closed, as the trials of a sweep do. The same command without
+    it goes on to the scores."""
     quiet: bool = False
     """Print nothing but warnings, errors and the score table."""
     wandb: Literal["off", "offline", "online"] = "off"

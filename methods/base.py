@@ -160,6 +160,11 @@ class Method(nn.Module):
         return False
 
     @classmethod
+    def complete_from(cls, config: MethodConfig) -> int:
+        """First epoch, counted from 1, in which every loss term is on: until then two configurations may look alike."""
+        return 1
+
+    @classmethod
     def from_official(cls, state: Mapping[str, Tensor], config: MethodConfig, height: int, width: int) -> Loaded:
         """The method, with the weights of its authors' checkpoint and sizes that these tell.
 

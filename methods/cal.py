@@ -271,6 +271,16 @@ class Cal(Method):
     def takes_clips(cls, config: MethodConfig) -> bool:
         return cast(CalConfig, config).backbone in VIDEO
 
+    @classmethod
+    def complete_from(cls, config: MethodConfig) -> int:
+        config = cast(CalConfig, config)
+        weights = config.weights
+        starts = (
+            config.clothes_start if weights.clothes > 0 else 0,
+            config.adversarial_start if weights.adversarial > 0 else 0,
+        )
+        return 1 + max(starts)
+
     def phases_in(self, epoch: int) -> tuple[str, ...]:
         config = self.config
         learns_clothes = config.weights.clothes > 0 and config.clothes_memory == "off"

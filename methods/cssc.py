@@ -258,6 +258,11 @@ class CSSC(Method):
         return [*every, self.classifier(self.neck(pooled[-1]))]
 
     @classmethod
+    def complete_from(cls, config: MethodConfig) -> int:
+        config = cast(CSSCConfig, config)
+        return config.triplet_start if config.weights.triplet > 0 else 1
+
+    @classmethod
     def from_official(cls, state: Mapping[str, Tensor], config: MethodConfig, height: int, width: int) -> Loaded:
         """The number of identities and the sizes of strips and gates come from the file. Heads may be absent."""
         state = {key.removeprefix("module."): tensor for key, tensor in state.items()}  # nn.DataParallel

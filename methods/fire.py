@@ -275,6 +275,12 @@ class FIRe(Method):
         self.register_load_state_dict_post_hook(_need_no_centres)
 
     @classmethod
+    def complete_from(cls, config: MethodConfig) -> int:
+        config = cast(FIReConfig, config)
+        clusters = config.weights.mining > 0 or config.weights.recomposition > 0
+        return 1 + config.identity_epochs if clusters else 1
+
+    @classmethod
     def from_official(cls, state: Mapping[str, Tensor], config: MethodConfig, height: int, width: int) -> Loaded:
         """W is not in the file; W' tells how many persons it knew. Theirs is a ResNet-50 with last stride 1."""
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}  # nn.DataParallel

@@ -275,6 +275,10 @@ class IFD(Method):
         config = cast(IFDConfig, config)
         return cls.needs if config.masks and config.attention else frozenset()
 
+    @classmethod
+    def complete_from(cls, config: MethodConfig) -> int:
+        return 1 + cast(IFDConfig, config).attention_epochs
+
     @property
     def in_first_stage(self) -> bool:
         """Whether the attention stream trains alone, now."""

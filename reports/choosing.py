@@ -12,12 +12,13 @@ KEYS = ("run", "runs", "method.name", "dataset.name")
 def chosen_runs(values: Mapping[str, Any]) -> list[RunFolder]:
     """The runs that `run=ID,ID` names, in that order; else all of `runs`, or those of some methods and datasets.
 
+    Runs of which the test split stayed closed, the trials of sweeps, are only chosen by name.
     Raises UsageError where there are none.
     """
     store = RunStore.of(values)
     if "run" in values:
         return [store.get(name) for name in dict.fromkeys(str(values["run"]).split(","))]
-    found = list(store)
+    found = [run for run in store if is_tested(run)]
     for key in ("method", "dataset"):
         if f"{key}.name" in values:
             wanted = str(values[f"{key}.name"]).split(",")
@@ -25,6 +26,14 @@ def chosen_runs(values: Mapping[str, Any]) -> list[RunFolder]:
     if not found:
         raise UsageError(f"No such runs in {store.root}: `python run.py list runs` shows what is there.")
     return found
+
+
+def is_tested(run: RunFolder) -> bool:
+    """Whether the run is one that scores the test split, or will; a damaged status tells of no other intent."""
+    try:
+        return run.status().get("test", True)
+    except DataError:
+        return True
 
 
 def _named(run: RunFolder, key: str) -> str | None:
