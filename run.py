@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from reports import usage
 
 if TYPE_CHECKING:
-    from benchmarks.records import RunFolder
     from benchmarks.resolve import Resolved
     from datasets.errors import CCReIDError
 
@@ -61,20 +60,23 @@ def train(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
 
     values = parse_words(words)
-    config, ablation, show, dry = (values.pop(key, None) for key in ("config", "ablation", "print", "dry"))
+    if "plan" in values:
+        from benchmarks.child import received
+        from reports.running import carry_out_here
+
+        carry_out_here(received())
+        return 0
+    config, ablation, show, dry, jobs = (
+        values.pop(key, None) for key in ("config", "ablation", "print", "dry", "jobs")
+    )
     plans = _plans(values, config, ablation)
     if show is not None:
         return _print_config(plans, show)
     if _yes("dry", dry):
         return _print_plans(plans)
-    folders = []
-    for number, plan in enumerate(plans, start=1):
-        if len(plans) > 1:
-            print(f"[{number}/{len(plans)}] {plan.spec.run_id}")
-        folders.append(_carry_out(plan))
-    if len(plans) > 1:
-        _print_summary(folders)
-    return 0
+    from reports.running import carry_out, read_jobs
+
+    return carry_out(plans, read_jobs(jobs))
 
 
 def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> "list[Resolved]":
@@ -86,27 +88,6 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
     file = Path(config) if config else None
     plans = [resolve(combination, file, row) for combination in product(values) for row in rows]
     return list({plan.spec.run_id: plan for plan in plans}.values())
-
-
-def _carry_out(plan: "Resolved") -> "RunFolder":
-    from benchmarks.experiment import run
-    from reports.console import Reporter
-    from reports.listeners import listening
-
-    with Reporter(quiet=plan.session.quiet) as reporter, listening(plan, reporter) as listen:
-        folder = run(plan.spec, plan.session, listen)
-    if reporter.leads:
-        reporter.score_table(folder.scores(), folder.headline)
-        print(folder.path)
-    return folder
-
-
-def _print_summary(folders: "Sequence[RunFolder]") -> None:
-    from reports.console import Reporter
-
-    reporter = Reporter()
-    if reporter.leads:
-        reporter.summary(folders)
 
 
 def _print_config(plans: "list[Resolved]", what: str) -> int:

@@ -69,6 +69,11 @@ def load_plugin(file: Path) -> Plugin:
     return _loaded[name]
 
 
+def loaded_files() -> list[Path]:
+    """Of the plugins that are loaded: another process of this program loads them, too."""
+    return [plugin.file.resolve() for plugin in _loaded.values()]
+
+
 def _registered(name: str, file: Path, content: bytes) -> frozenset[tuple[str, str]]:
     """Run the file as module `name`; what it registered."""
     loader = _Bytes(file.resolve(), content)

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import yaml
 
@@ -74,13 +74,22 @@ class RunFolder:
         """Hold the folder for writing. Raises UsageError when another process does; the lock dies with its process."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _acquired(lock):
                 raise UsageError(f"{self.path} is being written by another process: wait for it or stop it.") from None
             for left_over in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
                 left_over.unlink()
             yield
+
+    def is_locked(self) -> bool:
+        """Whether some process writes the folder just now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     # --- what a run says about itself ---
 
@@ -169,6 +178,18 @@ class RunFolder:
                 f"{self.path / 'metrics.jsonl'} has lost its scores: restore it, or delete the run's folder."
             )
         return rows
+
+
+def _acquired(lock: IO[str]) -> bool:
+    """Whether the lock could be had; whoever only asks for it (`is_locked`) holds it for a moment."""
+    for _ in range(5):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 OF_THE_TEST = ("splits", "masks", "protocols", "differences")

@@ -26,6 +26,7 @@ Train, select, evaluate and record one experiment, or every combination of comma
   plugin=FILE.py      a method or dataset of your own, docs/add-a-method.md (evaluate, show, list, check take it too)
   ablation=NAME       a row of the method's ablation table (`show method=NAME`)
   print=config        print every key, its value and where it came from, and stop
+  jobs=2              so many runs at once, each in a process of its own; what fails does not stop the others
   dry=true            list the runs with their ids and what is done, and stop
   runs=DIR cache=DIR device=cuda:0 quiet=true …       where and how, not what: `show method=NAME`
 
