@@ -115,6 +115,19 @@ def _print_plans(plans: "list[Resolved]") -> int:
     return 0
 
 
+# --- sweep ---
+
+
+def sweep(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.sweeping import SweepReporter
+    from sweeps.command import sweep
+
+    with SweepReporter() as reporter:
+        reporter.result(sweep(parse_words(words), words, reporter))
+    return 0
+
+
 # --- evaluate ---
 
 
@@ -310,9 +323,10 @@ def _yes(key: str, value: str | None) -> bool:
     return value == "true"
 
 
-TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = ("train", "sweep", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
+    "sweep": Verb(sweep, "tune loss weights on held-out training identities, confirmed on fresh seeds", usage.SWEEP),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
     "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", usage.LIST),
     "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", usage.SHOW),
