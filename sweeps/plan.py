@@ -115,14 +115,14 @@ def read_plan(values: Mapping[str, str]) -> SweepPlan:
     seeds = _seeds(own["seed"])
     config, ablation = Path(own["config"]) if own["config"] else None, own["ablation"] or None
     base = resolve({**of_runs, "seed": seeds[0], "test": False}, config, ablation)
+    if not base.spec.train.epochs:
+        raise UsageError(
+            f"method={base.spec.method.name} with train.epochs=0 trains nothing: there is nothing to tune."
+        )
     if base.spec.select.rule not in ("auto", "validation"):
         raise UsageError(
             f"select.rule={base.spec.select.rule}: a sweep chooses by identities held out of the training split, "
             "leave select.rule out (the confirmed configurations can be run under another rule afterwards)."
-        )
-    if not base.spec.train.epochs:
-        raise UsageError(
-            f"method={base.spec.method.name} with train.epochs=0 trains nothing: there is nothing to tune."
         )
     space = build_space(base, read_space(own["space"] or None, values))
     objectives = read_objectives(own["objective"], base)
