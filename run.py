@@ -1,5 +1,6 @@
 """The command line: `python run.py [verb] key=value …`. Parse, dispatch a verb, exit code; all else lies below."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -42,9 +43,10 @@ def main(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # no permission, no space, a file where a folder should be
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"{error.filename}: {error.strerror}; name another place, or mend this one.", file=sys.stderr)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        print(f"{what}; name another place, or mend this one.", file=sys.stderr)
         return DataError.exit_code
     except Exception as error:
         if (mistake := _of_plugin(error)) is None:
@@ -61,11 +63,9 @@ def train(words: Sequence[str]) -> int:
 
     values = parse_words(words)
     if "plan" in values:
-        from benchmarks.child import received
-        from reports.running import carry_out_here
+        from reports.running import carry_out_for_a_parent
 
-        carry_out_here(received())
-        return 0
+        return carry_out_for_a_parent()
     config, ablation, show, dry, jobs = (
         values.pop(key, None) for key in ("config", "ablation", "print", "dry", "jobs")
     )
