@@ -73,7 +73,9 @@ def train(words: Sequence[str]) -> int:
     if show is not None:
         return _print_config(plans, show)
     if _yes("dry", dry):
-        return _print_plans(plans)
+        from reports.running import list_plans
+
+        return _print(list_plans(plans))
     from reports.running import carry_out, read_jobs
 
     return carry_out(plans, read_jobs(jobs))
@@ -106,12 +108,16 @@ def _print_config(plans: "list[Resolved]", what: str) -> int:
     return 0
 
 
-def _print_plans(plans: "list[Resolved]") -> int:
-    from benchmarks.records import RunStore
+# --- sweep ---
 
-    for plan in plans:
-        state = RunStore(plan.session.runs).open(plan.spec.run_id).status()["state"]
-        print(f"{plan.spec.run_id}  {'to do' if state == 'new' else state}")
+
+def sweep(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.sweeping import SweepReporter
+    from sweeps.command import sweep
+
+    with SweepReporter() as reporter:
+        reporter.result(sweep(parse_words(words), words, reporter))
     return 0
 
 
@@ -310,9 +316,10 @@ def _yes(key: str, value: str | None) -> bool:
     return value == "true"
 
 
-TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = ("train", "sweep", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
+    "sweep": Verb(sweep, "tune loss weights on held-out training identities, confirmed on fresh seeds", usage.SWEEP),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
     "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", usage.LIST),
     "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", usage.SHOW),

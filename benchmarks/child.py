@@ -92,7 +92,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **_threads(place.threads), "PYTHONUNBUFFERED": "1"},  # a killed one has said it all
+                env={**os.environ, **of_threads(place.threads), "PYTHONUNBUFFERED": "1"},  # a killed one has said all
                 start_new_session=True,  # Ctrl-C is for the parent, which stops its children in order
             )
         with contextlib.suppress(BrokenPipeError):  # it is dead already, and its exit code will tell
@@ -199,11 +199,17 @@ class Child:
                 self.run.set_status(state, reason=reason)
 
 
-def _threads(number: int) -> dict[str, str]:
-    """Environment variables that allow `number` threads, or fewer where the user has said so."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    own = {name: os.environ.get(name, "") for name in names}
-    return {name: str(min(number, int(word)) if word.isdecimal() else number) for name, word in own.items()}
+def of_threads(number: int) -> dict[str, str]:
+    """Environment variables that allow `number` threads, or fewer where the user has said so.
+
+    As the libraries do, a variable of theirs that is not set takes the value of OMP_NUM_THREADS.
+    """
+    everywhere = os.environ.get("OMP_NUM_THREADS", "")
+    allowed = {}
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        word = os.environ.get(name, everywhere)
+        allowed[name] = str(min(number, int(word)) if word.isdecimal() and int(word) else number)
+    return allowed
 
 
 # --- the child's end ---
@@ -217,11 +223,16 @@ def received() -> Resolved:
         plan = Resolved(from_plain(message["spec"]), Session(**message["session"]), message["origins"])
     except (ValueError, KeyError, TypeError):
         raise UsageError("plan=- is how this program starts runs in processes of their own: say method=NAME.") from None
-    threading.Thread(target=_follow_the_parent, daemon=True).start()
+    follow_the_parent()
     return plan
 
 
-def _follow_the_parent() -> None:
+def follow_the_parent() -> None:
+    """From now on the end of standard input, which is the parent's, is a SIGTERM."""
+    threading.Thread(target=_until_the_pipe_closes, daemon=True).start()
+
+
+def _until_the_pipe_closes() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         continue
     os.kill(os.getpid(), signal.SIGTERM)

@@ -108,7 +108,7 @@ def state_of(run: RunFolder) -> str:
     """What status.json says; «damaged» where it cannot be read."""
     try:
         return str(run.status()["state"])
-    except (DataError, KeyError):
+    except (DataError, OSError):
         return DAMAGED
 
 

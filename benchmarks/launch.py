@@ -52,6 +52,8 @@ class Launch:
         self.listen = listen
         self.outcomes: dict[str, Outcome] = {}
         self.todo: deque[Resolved] = deque()
+        for root in {plan.session.runs for plan in plans}:
+            root.mkdir(parents=True, exist_ok=True)
         for plan in self.plans.values():
             if not self._settled(plan):
                 self.todo.append(plan)
@@ -65,8 +67,6 @@ class Launch:
         self._interruption = Interruption()
 
     def carry_out(self) -> list[Outcome]:
-        for root in {plan.session.runs for plan in self.todo}:
-            root.mkdir(parents=True, exist_ok=True)
         self.listen(self.overview())
         for outcome in self.outcomes.values():
             if not outcome.succeeded:
@@ -89,7 +89,7 @@ class Launch:
         try:
             if is_finished(plan):
                 self.outcomes[plan.spec.run_id] = _nothing_to_do(plan)
-        except DataError as error:
+        except (DataError, OSError) as error:
             self.outcomes[plan.spec.run_id] = _failed(plan, error)
         return plan.spec.run_id in self.outcomes
 

@@ -213,19 +213,24 @@ OF_THE_TEST = ("splits", "masks", "protocols", "differences")
 
 def _together(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
     """What two starts of one run say of its data, the test split closed in either; None where they contradict."""
-    if {key: before[key] for key in before.keys() - OF_THE_TEST} != {key: now[key] for key in now.keys() - OF_THE_TEST}:
-        return None
-    for key in ("splits", "masks"):
-        one, other = before.get(key, {}), now.get(key, {})
-        if any(one[name] != other[name] for name in one.keys() & other.keys()):
+    joined = dict(now)
+    for key in {*before, *now}:
+        one, other = before.get(key), now.get(key)
+        if one == other:
+            continue
+        if key not in OF_THE_TEST:
             return None
-    for key in ("protocols", "differences"):
-        one, other = before.get(key, []), now.get(key, [])
-        if not all(entry in max(one, other, key=len) for entry in min(one, other, key=len)):
+        if isinstance(one, dict) and isinstance(other, dict):
+            if any(one[name] != other[name] for name in one.keys() & other.keys()):
+                return None
+            joined[key] = {**one, **other}
+        elif isinstance(one, list) and isinstance(other, list):
+            joined[key] = max(one, other, key=len)
+            if not all(entry in joined[key] for entry in (*one, *other)):
+                return None
+        else:
             return None
-    joined = {key: {**before.get(key, {}), **now.get(key, {})} for key in ("splits", "masks")}
-    longer = {key: max(before.get(key, []), now.get(key, []), key=len) for key in ("protocols", "differences")}
-    return {**now, **joined, **longer}
+    return joined
 
 
 def _complete_lines(file: Path) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.interruption import StoppedError
-from datasets.errors import CCReIDError, UsageError
+from datasets.errors import CCReIDError, DataError, UsageError
 
 from .console import Reporter
 from .page import duration
@@ -120,6 +120,21 @@ def _print_results(plans: "Sequence[Resolved]") -> None:
     reporter = Reporter()
     if reporter.leads and (finished := [folder for folder in folders if state_of(folder) == DONE]):
         reporter.summary(finished)
+
+
+def list_plans(plans: "Sequence[Resolved]") -> Iterator[str]:
+    """What dry=true prints: each run's id with its state, and how many are left."""
+    from benchmarks.child import folder_of, is_finished
+
+    done = 0
+    for plan in plans:
+        try:
+            state = folder_of(plan).status()["state"]
+            done += is_finished(plan)
+        except (DataError, OSError):
+            state = "damaged"
+        yield f"{plan.spec.run_id}  {'to do' if state == 'new' else state}"
+    yield f"{len(plans)} runs: {done} done, {len(plans) - done} to do"
 
 
 def read_jobs(word: str | None) -> int | None:
