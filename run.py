@@ -89,7 +89,7 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
     rows = ablation.split(",") if ablation else [None]
     file = Path(config) if config else None
     plans = [resolve(combination, file, row) for combination in product(values) for row in rows]
-    return list({plan.spec.run_id: plan for plan in plans}.values())
+    return list({plan.run_id: plan for plan in plans}.values())
 
 
 def _print_config(plans: "list[Resolved]", what: str) -> int:
@@ -101,7 +101,7 @@ def _print_config(plans: "list[Resolved]", what: str) -> int:
     if what != "config":
         raise UsageError(f"print={what} is not known: print=config shows the resolved configuration.")
     for plan in plans:
-        print(f"# {plan.spec.run_id}")
+        print(f"# {plan.run_id}")
         for key, value, origin in describe(plan):
             text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
             print(f"{f'{key}: {text}':<60} # {origin}")

@@ -68,7 +68,7 @@ def is_finished(plan: Resolved) -> bool:
 
 
 def folder_of(plan: Resolved) -> RunFolder:
-    return RunStore(plan.session.runs).open(plan.spec.run_id)
+    return RunStore(plan.session.runs).open(plan.run_id)
 
 
 class Child:

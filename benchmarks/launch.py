@@ -48,7 +48,7 @@ class Launch:
     """Plans on their way through the places."""
 
     def __init__(self, plans: Sequence[Resolved], places: Sequence[Place], listen: Listener):
-        self.plans = {plan.spec.run_id: plan for plan in plans}
+        self.plans = {plan.run_id: plan for plan in plans}
         self.listen = listen
         self.outcomes: dict[str, Outcome] = {}
         self.todo: deque[Resolved] = deque()
@@ -88,10 +88,10 @@ class Launch:
         """Whether nothing is to be done for a plan, or nothing can be: then its outcome is known."""
         try:
             if is_finished(plan):
-                self.outcomes[plan.spec.run_id] = _nothing_to_do(plan)
+                self.outcomes[plan.run_id] = _nothing_to_do(plan)
         except (DataError, OSError) as error:
-            self.outcomes[plan.spec.run_id] = _failed(plan, error)
-        return plan.spec.run_id in self.outcomes
+            self.outcomes[plan.run_id] = _failed(plan, error)
+        return plan.run_id in self.outcomes
 
     def _start(self) -> None:
         """Fill the free places; a run that another process writes just now waits for it."""
@@ -100,7 +100,7 @@ class Launch:
             if not self.free:
                 return
             plan = self.todo.popleft()
-            run_id = plan.spec.run_id
+            run_id = plan.run_id
             if self._elsewhere.get(run_id, 0.0) > now:
                 self.todo.append(plan)
             elif folder_of(plan).is_locked():
@@ -114,7 +114,7 @@ class Launch:
                 self._start_one(plan)
 
     def _start_one(self, plan: Resolved) -> None:
-        run_id = plan.spec.run_id
+        run_id = plan.run_id
         try:
             child = self.running[run_id] = Child(plan, self.free[0])
             self._epochs_before[run_id] = max((event["epoch"] for event in _epochs(child)), default=0)
@@ -201,10 +201,10 @@ def _epochs(child: Child) -> list[dict[str, Any]]:
 
 
 def _nothing_to_do(plan: Resolved) -> Outcome:
-    return Outcome(plan.spec.run_id, "done" if plan.session.test else "trained", 0.0, 0)
+    return Outcome(plan.run_id, "done" if plan.session.test else "trained", 0.0, 0)
 
 
 def _failed(plan: Resolved, error: DataError | OSError) -> Outcome:
     """Of a run that was not even started."""
     reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-    return Outcome(plan.spec.run_id, "failed", 0.0, DataError.exit_code, reason)
+    return Outcome(plan.run_id, "failed", 0.0, DataError.exit_code, reason)

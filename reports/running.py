@@ -50,7 +50,7 @@ def _one_by_one(plans: "Sequence[Resolved]") -> Failures:
     failures: Failures = {}
     for number, plan in enumerate(plans, start=1):
         if len(plans) > 1:
-            print(f"[{number}/{len(plans)}] {plan.spec.run_id}")
+            print(f"[{number}/{len(plans)}] {plan.run_id}")
         try:
             carry_out_here(plan)
         except StoppedError:
@@ -58,7 +58,7 @@ def _one_by_one(plans: "Sequence[Resolved]") -> Failures:
         except CCReIDError as error:
             if len(plans) == 1:
                 raise
-            failures[plan.spec.run_id] = (error.exit_code, str(error))
+            failures[plan.run_id] = (error.exit_code, str(error))
             print(error, file=sys.stderr)
     return failures
 
@@ -116,7 +116,7 @@ def _print_results(plans: "Sequence[Resolved]") -> None:
     from benchmarks.comparison import DONE, state_of
     from benchmarks.records import RunStore
 
-    folders = [RunStore(plan.session.runs).open(plan.spec.run_id) for plan in plans]
+    folders = [RunStore(plan.session.runs).open(plan.run_id) for plan in plans]
     reporter = Reporter()
     if reporter.leads and (finished := [folder for folder in folders if state_of(folder) == DONE]):
         reporter.summary(finished)
@@ -133,7 +133,7 @@ def list_plans(plans: "Sequence[Resolved]") -> Iterator[str]:
             done += is_finished(plan)
         except (DataError, OSError):
             state = "damaged"
-        yield f"{plan.spec.run_id}  {'to do' if state == 'new' else state}"
+        yield f"{plan.run_id}  {'to do' if state == 'new' else state}"
     yield f"{len(plans)} runs: {done} done, {len(plans) - done} to do"
 
 
