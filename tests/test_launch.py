@@ -405,7 +405,7 @@ def failing(tiny: list[str], tmp_path: Path) -> list[str]:
     return [
         f"plugin={tmp_path / 'failing.py'}",
         *(word for word in changed(tiny, "method=failing") if not word.startswith(own)),
-        *("method.backbone=resnet10t", "method.pretrained=false", "quiet=true"),
+        *("method.backbone=resnet10t", "method.last_stride=2", "method.pretrained=false", "quiet=true"),
     ]
 
 
