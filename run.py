@@ -1,5 +1,6 @@
 """The command line: `python run.py [verb] key=value …`. Parse, dispatch a verb, exit code; all else lies below."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -42,9 +43,10 @@ def main(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # no permission, no space, a file where a folder should be
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"{error.filename}: {error.strerror}; name another place, or mend this one.", file=sys.stderr)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        print(f"{what}; name another place, or mend this one.", file=sys.stderr)
         return DataError.exit_code
     except Exception as error:
         if (mistake := _of_plugin(error)) is None:
@@ -61,11 +63,9 @@ def train(words: Sequence[str]) -> int:
 
     values = parse_words(words)
     if "plan" in values:
-        from benchmarks.child import received
-        from reports.running import carry_out_here
+        from reports.running import carry_out_for_a_parent
 
-        carry_out_here(received())
-        return 0
+        return carry_out_for_a_parent()
     config, ablation, show, dry, jobs = (
         values.pop(key, None) for key in ("config", "ablation", "print", "dry", "jobs")
     )
@@ -73,7 +73,9 @@ def train(words: Sequence[str]) -> int:
     if show is not None:
         return _print_config(plans, show)
     if _yes("dry", dry):
-        return _print_plans(plans)
+        from reports.running import list_plans
+
+        return _print(list_plans(plans))
     from reports.running import carry_out, read_jobs
 
     return carry_out(plans, read_jobs(jobs))
@@ -87,7 +89,7 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
     rows = ablation.split(",") if ablation else [None]
     file = Path(config) if config else None
     plans = [resolve(combination, file, row) for combination in product(values) for row in rows]
-    return list({plan.spec.run_id: plan for plan in plans}.values())
+    return list({plan.run_id: plan for plan in plans}.values())
 
 
 def _print_config(plans: "list[Resolved]", what: str) -> int:
@@ -99,19 +101,10 @@ def _print_config(plans: "list[Resolved]", what: str) -> int:
     if what != "config":
         raise UsageError(f"print={what} is not known: print=config shows the resolved configuration.")
     for plan in plans:
-        print(f"# {plan.spec.run_id}")
+        print(f"# {plan.run_id}")
         for key, value, origin in describe(plan):
             text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
             print(f"{f'{key}: {text}':<60} # {origin}")
-    return 0
-
-
-def _print_plans(plans: "list[Resolved]") -> int:
-    from benchmarks.records import RunStore
-
-    for plan in plans:
-        state = RunStore(plan.session.runs).open(plan.spec.run_id).status()["state"]
-        print(f"{plan.spec.run_id}  {'to do' if state == 'new' else state}")
     return 0
 
 

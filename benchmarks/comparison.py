@@ -108,7 +108,7 @@ def state_of(run: RunFolder) -> str:
     """What status.json says; «damaged» where it cannot be read."""
     try:
         return str(run.status()["state"])
-    except (DataError, KeyError):
+    except (DataError, OSError):
         return DAMAGED
 
 
@@ -149,8 +149,18 @@ def _persons(run: RunFolder, protocol: str) -> np.ndarray:
     described = next((one for one in run.data().get("protocols", []) if one["name"] == protocol), None)
     if described is None:
         raise DataError(f"{run.path} does not say what {protocol} compares: it is of an older version; run it again.")
-    samples = load_samples(run.split(described["query"]))
-    if described["pool"] is None or samples.tracklet is None:
+    path = run.split(described["query"])
+    try:
+        state = path.stat()
+    except OSError:
+        raise DataError(f"{path} is missing: restore it, or delete the run's folder and run it again.") from None
+    return _read_persons(path, state.st_mtime_ns, state.st_size, described["pool"] is not None)
+
+
+@lru_cache(maxsize=1024)
+def _read_persons(path: Path, changed: int, size: int, by_tracklet: bool) -> np.ndarray:
+    samples = load_samples(path)
+    if not by_tracklet or samples.tracklet is None:
         return samples.person
     first = np.flatnonzero(np.r_[True, samples.tracklet[1:] != samples.tracklet[:-1]])
     return samples.person[first]

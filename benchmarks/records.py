@@ -40,6 +40,10 @@ HEARTBEAT_SECONDS = 30.0
 T = TypeVar("T")
 
 
+class BusyError(UsageError):
+    """Another process writes the run's folder."""
+
+
 @dataclass
 class RunFolder:
     """One run's folder."""
@@ -57,6 +61,10 @@ class RunFolder:
     def checkpoint(self) -> Path:
         return self.path / "checkpoints" / "last.pt"
 
+    @property
+    def console(self) -> Path:
+        return self.path / "console.log"
+
     def weights(self, selection: str) -> Path:
         return self.path / "checkpoints" / f"{selection}.safetensors"
 
@@ -71,11 +79,11 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for writing. Raises UsageError when another process does; the lock dies with its process."""
+        """Hold the folder for writing. Raises BusyError when another process does; the lock dies with its process."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
             if not _acquired(lock):
-                raise UsageError(f"{self.path} is being written by another process: wait for it or stop it.") from None
+                raise BusyError(f"{self.path} is being written by another process: wait for it or stop it.") from None
             for left_over in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
                 left_over.unlink()
             yield
@@ -134,7 +142,14 @@ class RunFolder:
 
     def status(self) -> dict[str, Any]:
         file = self.path / "status.json"
-        return _read(file, json.loads, dict) if file.exists() else {"state": "new"}
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {"state": "new"}
+        status = _parsed(file, text, json.loads, dict)
+        if "state" not in status:
+            raise DataError(f"{file} is damaged: restore it, or delete the run's folder to start again.")
+        return status
 
     def set_status(self, state: str, **more: Any) -> None:
         self._last_heartbeat = time.time()

@@ -158,7 +158,7 @@ class Reporter:
 
         from .tables import DIFFERENCES, result_tables, to_console
 
-        for table in result_tables(rows_of(runs)):
+        for table in result_tables(rows_of(runs), kinds=(DIFFERENCES,)):
             if table.kind == DIFFERENCES:
                 self.console.print()
                 self.console.print(to_console(table))

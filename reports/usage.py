@@ -21,7 +21,7 @@ usage: python run.py [train] method=NAME dataset=NAME [key=value …]
 Train, select, evaluate and record one experiment, or every combination of comma lists.
 
   data=DIR            folder that holds the datasets (or the variable CCREID_DATA)
-  seed=0,1,2          one run each
+  seed=0,1,2          one run each; seed=0..9 is ten
   config=FILE         YAML or Python with any of the keys; `_base_` inherits
   plugin=FILE.py      a method or dataset of your own, docs/add-a-method.md (evaluate, show, list, check take it too)
   ablation=NAME       a row of the method's ablation table (`show method=NAME`)
