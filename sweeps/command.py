@@ -168,7 +168,7 @@ class Sweep:
                 runs.append(str(error))
         outcomes = {one.run_id: one for one in self._launched([run for run in runs if isinstance(run, Resolved)])}
         return [
-            ("", None, run) if isinstance(run, str) else self._score(run, outcomes[run.spec.run_id]) for run in runs
+            ("", None, run) if isinstance(run, str) else self._score(run, outcomes[run.run_id]) for run in runs
         ]
 
     def _launched(self, runs: Sequence[Resolved]) -> list[Outcome]:
@@ -196,4 +196,4 @@ class Sweep:
             for seed in confirmation.row(name).by_seed
         ]
         outcomes = {one.run_id: one for one in self._launched(runs)}
-        return tuple(folder_of(run) for run in runs if outcomes[run.spec.run_id].succeeded)
+        return tuple(folder_of(run) for run in runs if outcomes[run.run_id].succeeded)
