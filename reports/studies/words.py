@@ -92,6 +92,12 @@ class Objective:
         return last_estimate(trial) if trial.state == "pruned" and self.place == 0 else None
 
 
+def signed(goal: Objective, difference: float) -> str:
+    """With its sign, a true minus; of a score in points of percent."""
+    shown = goal.shown(difference)
+    return (f"{shown:+,.0f}" if abs(shown) >= 100 else f"{shown:+.1f}").replace("-", "−")
+
+
 def objectives(study: Study) -> list[Objective]:
     pairs = zip(study.objectives, study.minimised, strict=True)
     return [Objective(name, minimised, place) for place, (name, minimised) in enumerate(pairs)]
@@ -143,10 +149,6 @@ def states_text(study: Study) -> str:
     counts = Counter(trial.state for trial in study.trials)
     said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none begun"
     return f"{said} of {counted(study.budget, 'trial')} asked for."
-
-
-def seeds_text(seeds: Sequence[int]) -> str:
-    return f"seed{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}"
 
 
 def selection_text(study: Study) -> str:
