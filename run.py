@@ -165,7 +165,7 @@ def show(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
     from reports.listing import show
 
-    return _print(show(_only(parse_words(words), {"method.name", "dataset.name", "run", "runs"})))
+    return _print(show(_only(parse_words(words), {"method.name", "dataset.name", "run", "study", "runs"})))
 
 
 def _print(lines: Iterable[str]) -> int:
@@ -314,8 +314,8 @@ TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check", "report", "retriev
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
-    "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", usage.LIST),
-    "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", usage.SHOW),
+    "list": Verb(list_, "methods, datasets, protocols, published numbers, runs or sweeps", usage.LIST),
+    "show": Verb(show, "every key, recipe and quirk of a method, a dataset, a run or a sweep", usage.SHOW),
     "report": Verb(report, "tables, figures and a page of finished runs", usage.REPORT),
     "compare": Verb(compare, "does one method beat another?", usage.COMPARE),
     "retrieval": Verb(retrieval, "pictures of the nearest gallery images", usage.RETRIEVAL),

@@ -63,7 +63,7 @@ def test_confirmed_values_are_means_over_fresh_seeds_with_their_shrinkage() -> N
         assert texts["95 % interval"].replace("−", "-") == f"{100 * shrinkage.low:+.1f} … {100 * shrinkage.high:+.1f}"
     assert column(table, "chosen").count("✓") == 1
     assert column(table, "chosen")[column(table, "configuration").index(study.confirmation.chosen)] == "✓"
-    assert column(table, "− defaults")[-1] == "–"
+    assert column(table, "over defaults")[-1] == "–"
     assert table.footnotes == (("a", "seed 4: The GPU ran out of memory."),)
 
 

@@ -26,7 +26,7 @@ def study_tables(study: Study, *, most: int | None = None) -> list[Table]:
 
 
 def write_study_tables(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """trials.… and confirmation.… in each of the formats; in LaTeX the best trials alone, since they must fit a page."""
+    """trials.… and confirmation.… in each of the formats; in LaTeX the best trials alone, which must fit a page."""
     others = [name for name in formats if name != "tex"]
     files = write_documents(study_tables(study), folder, others)
     return files + write_documents(study_tables(study, most=IN_A_PAPER), folder, ["tex"] * ("tex" in formats))
@@ -135,20 +135,20 @@ def confirmation_table(study: Study, found: Confirmation) -> Table:
     footnotes = [(row.name, next(marks, "*"), text) for row in found.rows if (text := " ".join(row.failures))]
     columns = (
         Column("configuration", align="left"),
-        *(Column(name, KEYS) for name in _names(study)),
         Column("tuned", goal.name, unit="" if goal.minimised else "%"),
         Column("confirmed", goal.name, unit="" if goal.minimised else "%"),
         Column("seeds", goal.name),
-        Column("− defaults", goal.name),
+        Column("over defaults", goal.name),
         Column("shrinkage", goal.name),
         Column("95 % interval", goal.name),
         Column("chosen", align="center"),
+        *(Column(name, KEYS) for name in _names(study)),
     )
     seeds = ", ".join(map(str, found.seeds))
     explained = (
         f"Tuned: what the sweep saw; confirmed: mean ± standard deviation over fresh seeds ({seeds}), on the same "
-        "held-out identities. − defaults: mean difference to the defaults over the fresh seeds that both have. Shrinkage: tuned "
-        "minus confirmed, with its 95 % interval (Student's t, scatter of the seeds pooled over the rows). "
+        "held-out identities. Over defaults: mean difference to the defaults over the fresh seeds that both have. "
+        "Shrinkage: tuned minus confirmed, with its 95 % interval (Student's t, seeds' scatter pooled over the rows). "
         f"{CHECK}: the highest confirmed value, {found.chosen}."
     )
     return Table(
@@ -177,7 +177,6 @@ def _confirmed(
     chosen = row.name == found.chosen
     return (
         Cell(row.name, notes=tuple(notes)),
-        *_params(row.params, study),
         _value_cell(goal, row.tuned),
         Cell(confirmed.text, confirmed.value, best=chosen and not goal.minimised),
         Cell(str(len(scores)), len(scores)),
@@ -185,6 +184,7 @@ def _confirmed(
         Cell(MISSING) if shrinkage is None else Cell(signed(goal, shrinkage.mean), goal.shown(shrinkage.mean)),
         Cell(MISSING) if shrinkage is None else Cell(f"{signed(goal, shrinkage.low)} … {signed(goal, shrinkage.high)}"),
         Cell(CHECK if chosen else ""),
+        *_params(row.params, study),
     )
 
 

@@ -1,14 +1,12 @@
 """What captions, axes and tables say of a study: its keys and values, its objectives, and what must be known of it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.selection import marked
 from benchmarks.studies import Dimension, Study, Trial, Value
 
-from ..tables.table import MISSING
-
+MISSING = "–"
 STATES = ("complete", "pruned", "failed", "lost", "running", "waiting")
 SELECTIONS = {"validation": "validation (each run's best epoch on held-out training identities)"}
 
@@ -45,9 +43,9 @@ def _number(value: float) -> str:
     return f"{float(digits):g}e{int(exponent)}" if exponent else digits
 
 
-def as_words(params: dict[str, Value]) -> list[str]:
-    """Parameters as words of the command line."""
-    return [f"{key}={value_text(value, exact=True)}" for key, value in params.items()]
+def as_words(params: Mapping[str, Value], space: Sequence[Dimension]) -> list[str]:
+    """Parameters as words of the command line, in the order of the space."""
+    return [f"{one.key}={value_text(params[one.key], exact=True)}" for one in space if one.key in params]
 
 
 def range_text(dimension: Dimension) -> str:
@@ -152,6 +150,8 @@ def states_text(study: Study) -> str:
 
 
 def selection_text(study: Study) -> str:
+    from benchmarks.selection import marked  # brings torch, which a list of studies does without
+
     return f"selection {SELECTIONS.get(study.selection, marked(study.selection))}"
 
 
