@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 from datasets.errors import UsageError, did_you_mean
 
 from .choosing import KEYS as WHICH
-from .choosing import chosen_runs
 from .console import Reporter
 from .illustrations import RUN_QUERIES, SUITE_QUERIES, Illustrator
 from .page import Gallery
 from .preparing import Problems, prepare
 from .run_facts import DAMAGED, RunFacts, read_run
 from .run_page import RunPage
-from .studies.choosing import chosen_studies
+from .studies.choosing import chosen_studies, runs_beside
 from .suite_page import TableSection, table_sections, write_suite
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     """
     asked = Asked.of(values)
     studies, unreadable = chosen_studies(values)
-    runs = [read_run(run) for run in _runs(values, any_is_enough=bool(studies))]
+    runs = [read_run(run) for run in runs_beside(values, studies)]
     for facts in runs:
         if not facts.counts:
             yield f"{facts.run_id}: {facts.state}, in no table. {facts.reason}"
@@ -124,16 +123,6 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     yield from problems.summary()
     index = asked.out / "index.html"
     yield str(write_suite(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks, links))
-
-
-def _runs(values: Mapping[str, Any], *, any_is_enough: bool) -> "list[RunFolder]":
-    """Raises UsageError where there are none, unless there is something else to report."""
-    try:
-        return chosen_runs(values)
-    except UsageError:
-        if any_is_enough:
-            return []
-        raise
 
 
 def _studies(studies: "Sequence[Study]", asked: Asked, problems: Problems) -> "list[StudyLink]":

@@ -133,8 +133,8 @@ docs/retrieval.md says how to read them."""
 WANDB = """\
 usage: python run.py wandb [run=ID,ID] [method=NAME] [dataset=NAME] [wandb=offline|online] [project=NAME] [entity=NAME]
 
-Mirror runs to W&B from their folders: curves, scores, top-10 strips, rankings, tables. What is there already is left
-alone. Offline, under runs/.wandb, unless wandb=online is typed; a variable such as WANDB_MODE uploads nothing.
+Mirror runs to W&B from their folders: curves, scores, top-10 strips, rankings, tables; sweeps with their trials, tables
+and figures. What is there already is left alone. Offline, under runs/.wandb, unless wandb=online is typed; a variable such as WANDB_MODE uploads nothing.
 
   again=true          mirror what is there already once more
   faces=blur          hide heads in the strips
