@@ -134,7 +134,8 @@ WANDB = """\
 usage: python run.py wandb [run=ID,ID] [method=NAME] [dataset=NAME] [wandb=offline|online] [project=NAME] [entity=NAME]
 
 Mirror runs to W&B from their folders: curves, scores, top-10 strips, rankings, tables; sweeps with their trials, tables
-and figures. What is there already is left alone. Offline, under runs/.wandb, unless wandb=online is typed; a variable such as WANDB_MODE uploads nothing.
+and figures. What is there already is left alone. Offline, under runs/.wandb, unless wandb=online is typed; a variable
+such as WANDB_MODE uploads nothing.
 
   again=true          mirror what is there already once more
   faces=blur          hide heads in the strips
