@@ -171,7 +171,7 @@ def show(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
     from reports.listing import show
 
-    return _print(show(_only(parse_words(words), {"method.name", "dataset.name", "run", "runs"})))
+    return _print(show(_only(parse_words(words), {"method.name", "dataset.name", "run", "study", "runs"})))
 
 
 def _print(lines: Iterable[str]) -> int:
@@ -321,8 +321,8 @@ VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
     "sweep": Verb(sweep, "tune loss weights on held-out training identities, confirmed on fresh seeds", usage.SWEEP),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
-    "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", usage.LIST),
-    "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", usage.SHOW),
+    "list": Verb(list_, "methods, datasets, protocols, published numbers, runs or sweeps", usage.LIST),
+    "show": Verb(show, "every key, recipe and quirk of a method, a dataset, a run or a sweep", usage.SHOW),
     "report": Verb(report, "tables, figures and a page of finished runs", usage.REPORT),
     "compare": Verb(compare, "does one method beat another?", usage.COMPARE),
     "retrieval": Verb(retrieval, "pictures of the nearest gallery images", usage.RETRIEVAL),

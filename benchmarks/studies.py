@@ -111,6 +111,8 @@ class Study(Strict):
     dataset: str
     base: str
     """Words of the command line that make the configuration that the sweep departs from."""
+    command: str = ""
+    """Words after `sweep` that go on with the study, without those that say where things are; empty where unknown."""
     objectives: tuple[str, ...]
     """What is maximised, such as «cloth-changing mAP»; «seconds» and other costs are minimised."""
     minimised: tuple[bool, ...]

@@ -100,12 +100,19 @@ def _result(run: "RunFolder") -> str:
     return f"{rows[0]['protocol']} mAP {100 * rows[0]['mAP']:.1f} ({rows[0]['selection']})" if rows else ""
 
 
+def list_studies(values: Mapping[str, str]) -> Iterator[str]:
+    from .studies import listing
+
+    yield from listing.list_studies(values)
+
+
 LISTINGS: dict[str, Callable[[Mapping[str, str]], Iterator[str]]] = {
     "methods": list_methods,
     "datasets": list_datasets,
     "protocols": list_protocols,
     "published": list_published,
     "runs": list_runs,
+    "studies": list_studies,
 }
 
 
@@ -122,8 +129,12 @@ def show(values: Mapping[str, str]) -> Iterator[str]:
         yield from _show_method(values["method.name"], values.get("dataset.name"))
     elif "dataset.name" in values:
         yield from _show_dataset(values["dataset.name"])
+    elif "study" in values:
+        from .studies.listing import show_study
+
+        yield from show_study(values)
     else:
-        raise UsageError("show what? method=NAME, dataset=NAME or run=ID.")
+        raise UsageError("show what? method=NAME, dataset=NAME, run=ID or study=NAME.")
 
 
 def _show_method(name: str, dataset: str | None) -> Iterator[str]:

@@ -5,6 +5,7 @@
     OUT/tables/             Markdown, LaTeX, CSV, HTML
     OUT/figures/            PNG and PDF
     OUT/retrieval/          PNG and PDF
+    OUT/studies/NAME.html   one page a sweep, its figures and tables in a folder beside it
 
 A run that is damaged or not finished is listed with its state and the reason; the others are shown as if it were not
 there. Nothing of it depends on the day: the same runs give the same bytes.
@@ -18,18 +19,21 @@ from typing import TYPE_CHECKING, Any
 from datasets.errors import UsageError, did_you_mean
 
 from .choosing import KEYS as WHICH
-from .choosing import chosen_runs
 from .console import Reporter
 from .illustrations import RUN_QUERIES, SUITE_QUERIES, Illustrator
 from .page import Gallery
 from .preparing import Problems, prepare
 from .run_facts import DAMAGED, RunFacts, read_run
 from .run_page import RunPage
+from .studies.choosing import chosen_studies, runs_beside
 from .suite_page import TableSection, table_sections, write_suite
 
 if TYPE_CHECKING:
     from benchmarks.comparison import Row
     from benchmarks.records import RunFolder
+    from benchmarks.studies import Study
+
+    from .studies.page import StudyLink
 
 PLACES = ("data", "mask_folder", "caption_folder", "cache", "device", "workers", "batch_size")
 KEYS = (*WHICH, "out", "format", "queries", "faces", "quiet", *PLACES)
@@ -87,11 +91,12 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     Raises UsageError for words that are not known and where there are no runs at all.
     """
     asked = Asked.of(values)
-    runs = [read_run(run) for run in chosen_runs(values)]
+    studies, unreadable = chosen_studies(values)
+    runs = [read_run(run) for run in runs_beside(values, studies)]
     for facts in runs:
         if not facts.counts:
             yield f"{facts.run_id}: {facts.state}, in no table. {facts.reason}"
-    problems = Problems()
+    problems = Problems(of_all=unreadable)
     rows = _rows(runs)
     with Reporter(quiet=asked.quiet) as reporter:
         prepare([run for run in runs if run.counts], _shown_seeds(rows), asked.places, reporter, problems)
@@ -112,9 +117,23 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     yield f"{asked.out / 'figures'}: {_number_of(pictures)} figures"
     yield f"{asked.out / 'retrieval'}: {_number_of(retrieval)} queries"
     yield f"{asked.out / 'runs'}: {len(pages)} pages, one a run"
+    links = _studies(studies, asked, problems)
+    if links:
+        yield f"{asked.out / 'studies'}: {len(links)} pages, one a sweep"
     yield from problems.summary()
     index = asked.out / "index.html"
-    yield str(write_suite(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks))
+    yield str(write_suite(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks, links))
+
+
+def _studies(studies: "Sequence[Study]", asked: Asked, problems: Problems) -> "list[StudyLink]":
+    """A page for each study."""
+    from .studies.page import write_study
+
+    links = []
+    for study in studies:
+        with problems.noted(f"study {study.name}"):
+            links.append(write_study(study, asked.out / "studies", asked.formats))
+    return links
 
 
 def _number_of(galleries: Sequence[Gallery]) -> int:

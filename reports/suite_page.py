@@ -12,6 +12,7 @@ from .run_facts import RunFacts
 from .run_page import page_name
 
 if TYPE_CHECKING:
+    from .studies.page import StudyLink
     from .tables import Table
 
 READING = (
@@ -25,7 +26,7 @@ READING = (
     "`python run.py report` makes every number again from the run folders. Beside this page lie the tables as "
     "Markdown, LaTeX and CSV, the figures and retrievals as PNG and PDF.",
 )
-SECTIONS = ("Results", "Ablations", "Retrieval", "Comparisons", "Figures", "Runs", "How to read this")
+SECTIONS = ("Results", "Ablations", "Retrieval", "Comparisons", "Figures", "Sweeps", "Runs", "How to read this")
 """Headings of the page, in the order of its template."""
 
 
@@ -79,6 +80,7 @@ def write_suite(
     figures: Sequence[Gallery],
     problems: Sequence[str],
     remarks: Sequence[str],
+    studies: "Sequence[StudyLink]" = (),
 ) -> Path:
     """`problems`: what could not be made; `remarks`: what does not apply to these runs."""
     datasets = list(dict.fromkeys(run.dataset for run in runs if run.spec))
@@ -91,6 +93,7 @@ def write_suite(
         "figures": figures,
         "problems": problems,
         "remarks": remarks,
+        "studies": studies,
         "reading": READING,
     }
     return write_page(file, "suite.html", context | {"sections": _sections(context)})
@@ -123,4 +126,5 @@ def _sections(context: Mapping[str, Any]) -> list[str]:
     """Headings, in the order of the template."""
     there = {section.title for section in context["tables"]}
     there |= {name for name in ("Retrieval", "Figures") if context[name.lower()]} | {"Runs", "How to read this"}
+    there |= {"Sweeps"} if context["studies"] else set()
     return [name for name in SECTIONS if name in there]

@@ -9,7 +9,7 @@ from datasets.files import write_text
 
 from . import as_html, as_latex
 from .ablation import ablation_tables
-from .as_csv import csv_of
+from .as_csv import csv_of, to_csv
 from .as_markdown import to_markdown
 from .results import result_tables
 from .table import Table
@@ -23,11 +23,15 @@ def write_tables(rows: Sequence[Row], folder: Path, formats: Iterable[str]) -> l
     DATASET.md, .html and .csv hold all tables of a dataset, DATASET-METHOD-ablation.… those of an ablation;
     DATASET-NAME.tex holds one table, and tables.tex shows them all. Raises UsageError for an unknown format.
     """
+    return write_documents([*result_tables(rows), *ablation_tables(rows)], folder, formats)
+
+
+def write_documents(tables: Iterable[Table], folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write any tables, those of one document into one file, in each of the `formats`. Raises UsageError as above."""
     wanted = list(dict.fromkeys(formats))
     for name in wanted:
         if name not in FORMATS:
             raise UsageError(f"format={name} is not known.{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}.")
-    tables = [*result_tables(rows), *ablation_tables(rows)]
     documents: dict[str, list[Table]] = {}
     for table in tables:
         documents.setdefault(table.document, []).append(table)
@@ -53,7 +57,8 @@ def _latex(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:
 
 def _csv(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:
     for name, tables in documents.items():
-        yield f"{name}.csv", csv_of(dict.fromkeys(number for table in tables for number in table.numbers))
+        numbers = dict.fromkeys(number for table in tables for number in table.numbers)
+        yield f"{name}.csv", csv_of(numbers) if numbers else "".join(map(to_csv, tables))
 
 
 def _html(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:
