@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.resolve import Resolved, resolve
 from benchmarks.spec import Session, to_plain
 from benchmarks.studies import Dimension, Value
-from benchmarks.words import read_value
+from benchmarks.words import NAMES, read_value
 from datasets.errors import UsageError, did_you_mean
 from methods import METHODS
 
@@ -72,6 +72,8 @@ class SweepPlan:
     storage: str | None
     """URL of a database; None: a journal in the folder of runs."""
     grace: int
+    command: str
+    """Words after `sweep` that go on with it, without those that say where things are."""
     join: bool
     """Only work on trials of a study that another command began and will finish."""
 
@@ -102,6 +104,16 @@ class SweepPlan:
         given = {**{key: value for key, value in own.items() if value}, **self.values}
         given = {key: value for key, value in given.items() if key not in Session.model_fields}
         return " ".join(shlex.quote(f"{key}={_typed(value)}") for key, value in given.items())
+
+
+NOT_REPEATED = frozenset({"storage", "join", "launcher", "workers", *Session.model_fields})
+"""Words that say where and how, not what."""
+
+
+def _command(values: Mapping[str, str]) -> str:
+    short = {full: name for name, full in NAMES.items()}
+    kept = {key: word for key, word in values.items() if key not in NOT_REPEATED}
+    return " ".join(shlex.quote(f"{short.get(key, key)}={word}") for key, word in kept.items())
 
 
 def _typed(value: Any) -> str:
@@ -146,6 +158,7 @@ def read_plan(values: Mapping[str, str]) -> SweepPlan:
         name="",
         storage=own["storage"] or os.environ.get(STORAGE_VARIABLE) or None,
         grace=_whole("grace", own["grace"], 2),
+        command=_command(values),
         join=_one_of("join", own["join"], ("false", "true")) == "true",
     )
     check_ends(base, space, lambda params: plan.configuration(params, seeds[0]))

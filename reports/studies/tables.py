@@ -8,11 +8,11 @@ from string import ascii_lowercase
 from benchmarks.studies import Confirmation, Confirmed, Study, Trial, Value
 
 from ..tables.captions import caption
-from ..tables.table import CHECK, MISSING, Cell, Column, Table, file_name
+from ..tables.table import CHECK, MISSING, Cell, Column, Table, file_name, interval_text, p_text, percent
 from ..tables.writing import write_documents
 from .words import Objective, best_first, counted, objectives, short_names, signed, study_text, value_text
 
-TRIALS, CONFIRMATION = "trials", "confirmation"
+TRIALS, CONFIRMATION, TESTED = "trials", "confirmation", "tested"
 """Kinds of tables."""
 IN_A_PAPER = 20
 """Trials of the LaTeX table."""
@@ -21,12 +21,14 @@ KEYS = "searched keys"
 
 def study_tables(study: Study, *, most: int | None = None) -> list[Table]:
     """Those that there is something for; at most so many trials."""
-    confirmed = [confirmation_table(study, study.confirmation)] if study.confirmation else []
-    return [*confirmed, *([trials_table(study, most)] if study.trials else [])]
+    found = study.confirmation
+    confirmed = [confirmation_table(study, found)] if found else []
+    tested = [tested_table(study, found)] if found and found.tested else []
+    return [*confirmed, *tested, *([trials_table(study, most)] if study.trials else [])]
 
 
 def write_study_tables(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """trials.… and confirmation.… in each of the formats; in LaTeX the best trials alone, which must fit a page."""
+    """trials.…, confirmation.… and tested.… in each format; in LaTeX the best trials alone, which must fit a page."""
     others = [name for name in formats if name != "tex"]
     files = write_documents(study_tables(study), folder, others)
     return files + write_documents(study_tables(study, most=IN_A_PAPER), folder, ["tex"] * ("tex" in formats))
@@ -196,3 +198,46 @@ def _difference(row: Confirmed, found: Confirmation, goal: Objective) -> Cell:
         return Cell(MISSING)
     mean = sum(row.by_seed[seed] - defaults.by_seed[seed] for seed in both) / len(both)
     return Cell(signed(goal, mean), goal.shown(mean))
+
+
+# --- the test split ---
+
+
+def tested_table(study: Study, found: Confirmation) -> Table:
+    """The chosen configuration against the defaults, on images that no choice was made by."""
+    columns = (
+        Column("protocol", align="left"),
+        Column("metric", align="left"),
+        Column(found.chosen, unit="%"),
+        Column("defaults", unit="%"),
+        Column("difference"),
+        Column("95 % interval"),
+        Column("p (Holm)"),
+        Column("detectable"),
+    )
+    explained = (
+        f"Test split, opened after {found.chosen} was chosen: means over the fresh seeds "
+        f"({', '.join(map(str, found.seeds))}), paired by person; intervals over people and seeds, p corrected by "
+        "Holm's method over the rows; detectable: the difference that would have been found four times in five."
+    )
+    return Table(
+        kind=TESTED,
+        document=TESTED,
+        name=file_name(study.name, TESTED),
+        title=f"{study.name}, {found.chosen} against the defaults on the test split",
+        caption=caption(explained, study_text(study)),
+        columns=columns,
+        rows=tuple(
+            (
+                Cell(row.protocol),
+                Cell(row.metric),
+                Cell(percent(row.chosen), 100 * row.chosen),
+                Cell(percent(row.defaults), 100 * row.defaults),
+                Cell(percent(row.difference, sign=True), 100 * row.difference),
+                Cell(interval_text(row.low, row.high, sign=True)),
+                Cell(p_text(row.p_holm), row.p_holm),
+                Cell(percent(row.detectable), 100 * row.detectable),
+            )
+            for row in found.tested
+        ),
+    )
