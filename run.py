@@ -117,7 +117,8 @@ def sweep(words: Sequence[str]) -> int:
     from sweeps.command import sweep
 
     with SweepReporter() as reporter:
-        reporter.result(sweep(parse_words(words), words, reporter))
+        found = sweep(parse_words(words), words, reporter)
+        reporter.result(found.study, found.folder.path)
     return 0
 
 

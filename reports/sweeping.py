@@ -1,6 +1,7 @@
 """What a sweep says while it goes on, and what it found."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import percent
@@ -9,7 +10,6 @@ from .studies.words import range_text, short_names, value_text
 
 if TYPE_CHECKING:
     from benchmarks.studies import Study, Trial
-    from sweeps.command import SweepResult
 
 
 class SweepReporter(Overview):
@@ -56,19 +56,18 @@ class SweepReporter(Overview):
     def on_note(self, event: Mapping[str, Any]) -> None:
         self.reporter.on_note(event)
 
-    def result(self, result: "SweepResult") -> None:
+    def result(self, study: "Study", folder: Path) -> None:
         """The confirmation, the test of what was chosen against the defaults, and where everything is."""
         from .studies.tables import TRIALS, study_tables
         from .tables import to_console
 
-        study = result.study
         self.on_study({"study": study})
         for table in study_tables(study):
             if table.kind != TRIALS:
                 self.reporter.console.print()
                 self.reporter.console.print(to_console(table))
         self.reporter.console.print("`python run.py report` makes figures, tables and a page of it.", markup=False)
-        self.reporter.console.print(str(result.folder.path), markup=False)
+        self.reporter.console.print(str(folder), markup=False)
 
 
 def _ended(study: "Study", trial: "Trial") -> str:
