@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from benchmarks.ablations import WEIGHTS
 from benchmarks.comparison import Row, configuration
 from benchmarks.published import Published, find, load_published
 from benchmarks.selection import marked
@@ -16,7 +17,6 @@ from .results import score_cell
 from .same_files import on_same_files
 from .table import ABLATION, CHECK, MISSING, Cell, Column, Table, file_name
 
-WEIGHTS = "method.weights"
 SELECTION = "select.rule"
 """Stands in the column of the selection, not among the switches."""
 
