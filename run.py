@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,7 +90,7 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
     return list({plan.spec.run_id: plan for plan in plans}.values())
 
 
-def _print_config(plans: "list[Resolved]", what: str) -> int:
+def _print_config(plans: "Sequence[Resolved]", what: str) -> int:
     import yaml
 
     from benchmarks.resolve import describe
@@ -106,13 +106,38 @@ def _print_config(plans: "list[Resolved]", what: str) -> int:
     return 0
 
 
-def _print_plans(plans: "list[Resolved]") -> int:
+def _print_plans(plans: "Sequence[Resolved]", rows: Mapping[str, str] | None = None) -> int:
+    """`rows`: run id → which row of a table it is of."""
     from benchmarks.records import RunStore
 
     for plan in plans:
-        state = RunStore(plan.session.runs).open(plan.spec.run_id).status()["state"]
-        print(f"{plan.spec.run_id}  {'to do' if state == 'new' else state}")
+        run_id = plan.spec.run_id
+        state = RunStore(plan.session.runs).open(run_id).status()["state"]
+        print(f"{run_id}  {'to do' if state == 'new' else state}{f'  {rows[run_id]}' if rows else ''}")
     return 0
+
+
+# --- suites and ablations ---
+
+
+def ablate(words: Sequence[str]) -> int:
+    from benchmarks.ablation_plans import plan_ablation
+    from benchmarks.words import parse_words
+    from reports.ablating import carry_out_ablation
+    from reports.running import read_jobs
+    from reports.tables import read_formats
+
+    values = parse_words(words)
+    config, show, dry, jobs, rows, grid, out, formats = (
+        values.pop(key, None) for key in ("config", "print", "dry", "jobs", "rows", "grid", "out", "format")
+    )
+    study = plan_ablation(values, Path(config) if config else None, _list(rows), grid=_yes("grid", grid))
+    _print(study.remarks)
+    if show is not None:
+        return _print_config(study.plans, show)
+    if _yes("dry", dry):
+        return _print_plans(study.plans, study.rows)
+    return carry_out_ablation(study, read_jobs(jobs), _out(out), read_formats(formats))
 
 
 # --- evaluate ---
@@ -302,6 +327,14 @@ def _only(values: dict[str, str], known: set[str]) -> dict[str, str]:
     return values
 
 
+def _list(word: str | None) -> list[str]:
+    return [name.strip() for name in word.split(",")] if word else []
+
+
+def _out(word: str | None) -> Path:
+    return Path(word or "report").expanduser()
+
+
 def _yes(key: str, value: str | None) -> bool:
     from datasets.errors import UsageError
 
@@ -310,9 +343,10 @@ def _yes(key: str, value: str | None) -> bool:
     return value == "true"
 
 
-TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = ("train", "ablate", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
+    "ablate": Verb(ablate, "which parts of a method matter: its ablation table", usage.ABLATE),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
     "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", usage.LIST),
     "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", usage.SHOW),

@@ -28,8 +28,9 @@ def ablation_rows(method: str, terms: Iterable[str] = ()) -> dict[str, Changes]:
     own = METHODS.get(method).ablations
     if own:
         return dict(own) if any(not changes for changes in own.values()) else {FULL: {}, **own}
+    rows: dict[str, Changes] = {FULL: {}}
     names = list(terms)
-    return {FULL: {}} | {row_without([name]): without([name]) for name in names if len(names) > 1}
+    return rows | {row_without([name]): without([name]) for name in names if len(names) > 1}
 
 
 def grid_rows(method: str, terms: Iterable[str]) -> dict[str, Changes]:
@@ -52,7 +53,8 @@ def changes_of(method: str, row: str) -> Changes:
     raise UsageError(f"{method} has no ablation row {row}.{did_you_mean(row, known)} Available: {', '.join(known)}.")
 
 
-def without(terms: Iterable[str]) -> dict[str, float]:
+def without(terms: Iterable[str]) -> Changes:
+    """What a row changes that leaves out `terms`."""
     return {f"{WEIGHTS}.{term}": 0.0 for term in terms}
 
 

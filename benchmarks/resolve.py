@@ -123,9 +123,15 @@ def resolve(
     command_line: Mapping[str, Any],
     config_file: Path | None = None,
     ablation: str | None = None,
+    *,
     suite: Layer | None = None,
+    row: Layer | None = None,
 ) -> Resolved:
-    """Put the layers on top of each other and validate the result. `suite`: what a row of a paper's table says."""
+    """Put the layers on top of each other and validate the result.
+
+    `suite`: what a row of a paper's table says. `row`: a row of an ablation study, whose full model is what all the
+    other layers make: it wins over the command line, too.
+    """
     content = read_config_file(config_file) if config_file else {}
     name_of = {key: command_line.get(key, _name_in(content, short)) for short, key in NAMES.items()}
     for short, key in NAMES.items():
@@ -146,6 +152,7 @@ def resolve(
         Layer("environment", {key: os.environ[name] for name, key in ENVIRONMENT.items() if os.environ.get(name)}),
         Layer(f"file {config_file}", _flatten(content, known)),
         Layer("command line", command_line),
+        *([row] if row else []),
     ]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}

@@ -8,7 +8,7 @@ from .as_markdown import to_markdown
 from .on_console import to_console
 from .results import result_tables
 from .table import DIFFERENCES, Cell, Column, Number, Table
-from .writing import FORMATS, write_tables
+from .writing import FORMATS, read_formats, write, write_tables
 
 __all__ = [
     "DIFFERENCES",
@@ -18,11 +18,13 @@ __all__ = [
     "Number",
     "Table",
     "ablation_tables",
+    "read_formats",
     "result_tables",
     "to_console",
     "to_csv",
     "to_html",
     "to_latex",
     "to_markdown",
+    "write",
     "write_tables",
 ]
