@@ -140,6 +140,19 @@ def ablate(words: Sequence[str]) -> int:
     return carry_out_ablation(study, read_jobs(jobs), _out(out), read_formats(formats))
 
 
+# --- sweep ---
+
+
+def sweep(words: Sequence[str]) -> int:
+    from benchmarks.words import parse_words
+    from reports.sweeping import SweepReporter
+    from sweeps.command import sweep
+
+    with SweepReporter() as reporter:
+        reporter.result(sweep(parse_words(words), words, reporter))
+    return 0
+
+
 # --- evaluate ---
 
 
@@ -343,10 +356,11 @@ def _yes(key: str, value: str | None) -> bool:
     return value == "true"
 
 
-TAKES_PLUGIN = ("train", "ablate", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = ("train", "ablate", "sweep", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
     "ablate": Verb(ablate, "which parts of a method matter: its ablation table", usage.ABLATE),
+    "sweep": Verb(sweep, "tune loss weights on held-out training identities, confirmed on fresh seeds", usage.SWEEP),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
     "list": Verb(list_, "methods, datasets, protocols, published numbers or runs", usage.LIST),
     "show": Verb(show, "every key, recipe and quirk of a method, a dataset or a run", usage.SHOW),

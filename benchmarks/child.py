@@ -88,7 +88,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **_threads(place.threads)},
+                env={**os.environ, **of_threads(place.threads)},
                 start_new_session=True,  # Ctrl-C is for the parent, which stops its children in order
             )
         with contextlib.suppress(BrokenPipeError):  # it is dead already, and its exit code will tell
@@ -165,7 +165,8 @@ class Child:
             return
 
 
-def _threads(number: int) -> dict[str, str]:
+def of_threads(number: int) -> dict[str, str]:
+    """What tells the numerical libraries of a process how many threads to use."""
     return {name: str(number) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
@@ -180,11 +181,16 @@ def received() -> Resolved:
         plan = Resolved(from_plain(message["spec"]), Session(**message["session"]), message["origins"])
     except (ValueError, KeyError, TypeError):
         raise UsageError("plan=- is how this program starts runs in processes of their own: say method=NAME.") from None
-    threading.Thread(target=_follow_the_parent, daemon=True).start()
+    follow_the_parent()
     return plan
 
 
-def _follow_the_parent() -> None:
+def follow_the_parent() -> None:
+    """From now on the end of standard input, which is the parent's, is a SIGTERM."""
+    threading.Thread(target=_until_the_pipe_closes, daemon=True).start()
+
+
+def _until_the_pipe_closes() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         continue
     os.kill(os.getpid(), signal.SIGTERM)

@@ -45,6 +45,25 @@ left out once. Rows that are one configuration on this dataset run once; none is
   out=report format=md,tex,csv,html      where the table goes, and as what
   jobs=2 config=FILE plugin=FILE.py data=DIR train.epochs=20 …      as for `train`; they hold for every row"""
 
+SWEEP = """\
+usage: python run.py sweep method=NAME dataset=NAME [trials=50] [workers=1] [seed=0,1] [key=value …]
+
+Tune the method's loss weights and other tunables (`show method=NAME` has their ranges). A trial is worth the mean over
+its seeds of the headline protocol's mAP between training identities that are held out; the test split stays closed. The
+paper's configuration is the first trial. At the end the best trials are run again on fresh seeds, the best of these is
+chosen, and only then it and the paper's configuration are tested. The same command again goes on.
+
+  trials=50 workers=4     how many, and how many at once: one per GPU, or sharing the cores
+  seed=0,1                of every trial; one without prospect is pruned by epoch and by seed
+  space.KEY=RANGE         0.1..3, 0.1..3:log, 0..1/0.25, a|b|c, or off; space=FILE (YAML) has several
+  objective=NAME,NAME     cloth-changing, standard, …, seconds; several give a Pareto front
+  sampler=tpe|gp|qmc|random|grid     sampler_seed=0     pruner=median|none     prune_from=EPOCH
+  confirm=3 confirm_seeds=3          how many of the best, on how many fresh seeds; confirm=0 leaves it out
+  study=NAME              its name; made of what it searches when not given
+  storage=postgresql://USER@HOST/DB  for several machines (or CCREID_STORAGE); a journal beside the runs when not given
+  join=true               on another machine: work on the trials, leave confirming to the first command
+  config=FILE ablation=NAME data=DIR runs=DIR device=cuda …     as for train"""
+
 EVALUATE = """\
 usage: python run.py evaluate run=ID [selection=last|validation|oracle] [protocols=all] [evaluate.KEY=VALUE …]
        python run.py evaluate features=FILE.npz dataset=NAME data=DIR [protocols=all] [evaluate.KEY=VALUE …]

@@ -1,0 +1,199 @@
+"""The verb `sweep`: begin a study or go on with it, confirm what it found, and leave a picture of it for reports."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import TrialState
+
+from benchmarks.child import Outcome, Place, folder_of, follow_the_parent, places
+from benchmarks.data import ExperimentData, open_dataset
+from benchmarks.launch import launch
+from benchmarks.records import RunFolder
+from benchmarks.resolve import Resolved
+from benchmarks.selection import VALIDATION
+from benchmarks.studies import Confirmation, Study, StudyFolder, Value
+from datasets.errors import CCReIDError, DataError, UsageError
+
+from .confirmation import DEFAULTS, Score, confirm
+from .crew import FOLLOWS, Crew
+from .measuring import RunMeasure
+from .plan import SweepPlan, read_plan
+from .snapshot import snapshot
+from .storage import Storage, open_storage
+from .study import counted, open_study, replace_lost
+from .worker import Listener, work
+
+PICTURE_SECONDS = 2.0
+"""Between two pictures of a study that goes on."""
+WAITING_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    study: Study
+    folder: StudyFolder
+    tested: tuple[RunFolder, ...]
+    """Runs of the chosen configuration and of the defaults on the fresh seeds, the defaults last, with their test
+    scores; empty where nothing was confirmed."""
+
+
+def sweep(values: Mapping[str, str], words: Sequence[str], listen: Listener) -> SweepResult:
+    """Carry out what is left of the sweep that the words ask for. `words`: as typed, for workers in other processes.
+
+    `listen` hears study-start, trial-start, trial-end, study, note, and what `launch` says. Raises UsageError,
+    DataError, and StoppedError after a signal; the same words go on.
+    """
+    if os.environ.get(FOLLOWS):
+        follow_the_parent()
+    plan = read_plan(values)
+    folder = StudyFolder(plan.base.session.runs, plan.name)
+    require_validation(plan.base)
+    storage = open_storage(folder, plan.storage, plan.grace)
+    return Sweep(plan, folder, storage, open_study(plan, storage), words, listen).carry_out()
+
+
+def require_validation(base: Resolved) -> None:
+    """Raise UsageError where no identities can be held out; DataError where the dataset cannot be read."""
+    data = ExperimentData(open_dataset(base.spec.dataset, base.session), base.spec, base.session, lambda event: None)
+    if data.rule != VALIDATION:
+        raise UsageError(
+            f"{base.spec.dataset.name} has too few training identities to hold out {base.spec.select.holdout:.0%} of "
+            "them, and a sweep never chooses on the test split: say a larger select.holdout."
+        )
+
+
+@dataclass
+class Sweep:
+    """One command's share of a study."""
+
+    plan: SweepPlan
+    folder: StudyFolder
+    storage: Storage
+    study: optuna.Study
+    words: Sequence[str]
+    listen: Listener
+    _pictured: float = 0.0
+    _seen: int = 0
+
+    def carry_out(self) -> SweepResult:
+        plan = self.plan
+        self.listen({"event": "study-start", "plan": plan, "done": len(counted(self._trials())), "folder": self.folder})
+        while self._left():
+            self._work()
+            if plan.join:
+                break
+            self._wait_for_others()
+        if plan.join:
+            return SweepResult(self._picture(), self.folder, ())
+        confirmation = self._confirm()
+        study = self._picture(confirmation)
+        return SweepResult(study, self.folder, self._test(confirmation))
+
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self.storage.patiently(lambda: self.study.get_trials(deepcopy=False))
+
+    def _left(self) -> bool:
+        return len(counted(self._trials())) < self.plan.trials
+
+    # --- trials ---
+
+    def _work(self) -> None:
+        device = self.plan.base.session.device
+        if self.plan.workers > 1:
+            crew = Crew(self.words, places(self.plan.workers, device), self.folder.path / "workers")
+            crew.watch(self._look, lambda message: self.listen({"event": "warning", "message": message}))
+        else:
+            (place,) = places(1, device)
+            place = Place(place.device, int(os.environ.get("OMP_NUM_THREADS", place.threads)))
+            work(self.plan, self.study, self.storage, RunMeasure(self.plan, place), self._heard)
+
+    def _heard(self, event: dict) -> None:
+        self.listen(event)
+        if event["event"] == "trial-end":
+            self._look()
+
+    def _look(self) -> None:
+        """Tell of trials that ended in other processes, and leave a picture from time to time."""
+        if time.monotonic() - self._pictured < PICTURE_SECONDS:
+            return
+        self._pictured = time.monotonic()
+        study = self._picture()
+        ended = sum(trial.state in ("complete", "pruned", "failed") for trial in study.trials)
+        if ended != self._seen:
+            self._seen = ended
+            self.listen({"event": "study", "study": study})
+
+    def _wait_for_others(self) -> None:
+        """Until trials that workers of other commands run have ended, or were lost."""
+        told = False
+        while self._left() and (running := [one for one in self._trials() if one.state == TrialState.RUNNING]):
+            if not told:
+                told = True
+                self.listen({"event": "note", "message": f"waiting for {len(running)} trials of other workers"})
+            time.sleep(WAITING_SECONDS)
+            self.storage.patiently(self._expire)
+            if any(one.state == TrialState.WAITING for one in self._trials()):
+                return
+
+    def _expire(self) -> None:
+        with self.storage.exclusive():
+            self.storage.fail_stale(self.study)
+            replace_lost(self.study)
+
+    # --- what was found ---
+
+    def _picture(self, confirmation: Confirmation | None = None) -> Study:
+        found = self.storage.patiently(lambda: snapshot(self.plan, self.study, confirmation))
+        if confirmation is None and self.folder.file.exists():
+            try:  # what an earlier command confirmed stays until it is confirmed anew
+                found = found.model_copy(update={"confirmation": self.folder.load().confirmation})
+            except DataError:
+                self.folder.file.unlink()
+        self.folder.save(found)
+        return found
+
+    def _confirm(self) -> Confirmation | None:
+        """Run the best trials again; the runs are ordinary ones, so that saying it twice trains nothing twice."""
+        return confirm(self.plan, self.study, self._measured)
+
+    def _measured(self, asked: Sequence[tuple[Mapping[str, Value], int]]) -> list[Score]:
+        runs: list[Resolved | str] = []
+        for params, seed in asked:
+            try:
+                runs.append(self.plan.configuration(params, seed))
+            except UsageError as error:
+                runs.append(str(error))
+        outcomes = {one.run_id: one for one in self._launched([run for run in runs if isinstance(run, Resolved)])}
+        return [
+            ("", None, run) if isinstance(run, str) else self._score(run, outcomes[run.spec.run_id]) for run in runs
+        ]
+
+    def _launched(self, runs: Sequence[Resolved]) -> list[Outcome]:
+        if not runs:
+            return []
+        self.listen({"event": "confirming", "runs": len(runs)})
+        return launch(runs, places(self.plan.workers, self.plan.base.session.device), self.listen)
+
+    def _score(self, run: Resolved, outcome: Outcome) -> Score:
+        if not outcome.succeeded:
+            return outcome.run_id, None, outcome.reason
+        try:
+            return outcome.run_id, self.plan.objectives[0].of_run(folder_of(run).events()), ""
+        except (CCReIDError, KeyError) as error:
+            return outcome.run_id, None, str(error)
+
+    def _test(self, confirmation: Confirmation | None) -> tuple[RunFolder, ...]:
+        """Now that the choice is made the test split is opened, for the chosen configuration and the defaults."""
+        if confirmation is None:
+            return ()
+        names = dict.fromkeys((confirmation.chosen, DEFAULTS))
+        runs = [
+            self.plan.configuration(confirmation.row(name).params, seed, test=True)
+            for name in names
+            for seed in confirmation.row(name).by_seed
+        ]
+        outcomes = {one.run_id: one for one in self._launched(runs)}
+        return tuple(folder_of(run) for run in runs if outcomes[run.spec.run_id].succeeded)

@@ -1,0 +1,148 @@
+"""The trials of a study: how many are left, who begins which, and which were lost with their worker.
+
+budget     trials that ended (complete, pruned, failed for a reason) and that run or wait; lost ones do not count
+lost       ended without a reason: its worker died. A waiting trial with the same parameters replaces it, and goes on
+           from its runs' checkpoints
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, BruteForceSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks.studies import Value
+from datasets.errors import UsageError
+
+from .plan import SweepPlan
+from .space import defaults_in, distribution
+from .storage import Storage
+
+DEFINITION, REASON, REPLACES, IS_DEFAULT = "definition", "reason", "replaces", "is_default"
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+STARTUP_TRIALS = 10
+"""Drawn at random before a sampler learns from them; and complete ones before any is pruned: half as many."""
+
+
+def open_study(plan: SweepPlan, storage: Storage) -> optuna.Study:
+    """The study of this name, begun now if there is none, with the configuration without a sweep as its first trial.
+
+    Raises UsageError where a study of this name searches something else.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def opened() -> optuna.Study:
+        with storage.exclusive():
+            names = optuna.get_all_study_names(storage.backend)
+            directions = [
+                StudyDirection.MINIMIZE if objective.minimise else StudyDirection.MAXIMIZE
+                for objective in plan.objectives
+            ]
+            study = optuna.create_study(
+                study_name=plan.name, storage=storage.backend, directions=directions, load_if_exists=plan.name in names
+            )
+            if (known := study.user_attrs.get(DEFINITION)) is None:
+                study.set_user_attr(DEFINITION, plan.definition)
+            elif known != plan.definition:
+                raise UsageError(_difference(plan, known))
+            defaults = defaults_in(plan.space)
+            if defaults is not None and not study.get_trials(deepcopy=False):
+                study.enqueue_trial(_plain(plan, defaults), user_attrs={IS_DEFAULT: True})
+            return study
+
+    study = storage.patiently(opened)
+    if plan.pruner == "median":
+        study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS // 2, n_warmup_steps=0)
+    else:
+        study.pruner = optuna.pruners.NopPruner()
+    return study
+
+
+def _difference(plan: SweepPlan, known: dict[str, Any]) -> str:
+    own = plan.definition
+    parts = [key for key in own if own[key] != known.get(key)]
+    what = {"spec": "another configuration", "space": "another space", "seeds": "other seeds"}
+    said = " and ".join(what.get(part, f"other {part}") for part in parts)
+    return f"study={plan.name} exists and has {said}: choose another study=NAME, or repeat the words it was begun with."
+
+
+def _plain(plan: SweepPlan, params: dict[str, Value]) -> dict[str, Any]:
+    """Values as Optuna keeps them: whole numbers as such, others as floats."""
+    ranged = {dimension.key: dimension.whole for dimension in plan.space if not dimension.choices}
+    return {
+        key: (int(value) if ranged[key] else float(value))
+        if key in ranged and isinstance(value, int | float)
+        else value
+        for key, value in params.items()
+    }
+
+
+# --- beginning trials ---
+
+
+def next_trial(plan: SweepPlan, study: optuna.Study, storage: Storage) -> optuna.Trial | None:
+    """A trial for this worker; None where none is left to begin (others may still run)."""
+
+    def begun() -> optuna.Trial | None:
+        with storage.exclusive():
+            storage.fail_stale(study)
+            replace_lost(study)
+            trials = study.get_trials(deepcopy=False)
+            under_way = [one for one in trials if one.state == TrialState.RUNNING]
+            if len(counted(trials)) + len(under_way) >= plan.trials:
+                return None
+            study.sampler = sampler_of(plan, len(trials))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                trial = study.ask({dimension.key: distribution(dimension) for dimension in plan.space})
+            storage.claim(trial)
+            study.sampler = RandomSampler()  # what is told later concerns no sampler, and brute force would object
+            return trial
+
+    return storage.patiently(begun)
+
+
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that ended, but for the lost ones."""
+    return [trial for trial in trials if trial.state in ENDED and not is_lost(trial)]
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Whether it ended because its worker died, not because of what it tried."""
+    return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
+
+
+def replace_lost(study: optuna.Study) -> None:
+    """Queue each lost trial's parameters again, once; within `exclusive`."""
+    trials = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs.get(REPLACES) for trial in trials}
+    for trial in trials:
+        if is_lost(trial) and trial.number not in replaced and trial.params:
+            attributes = {REPLACES: trial.number}
+            if trial.user_attrs.get(IS_DEFAULT):
+                attributes[IS_DEFAULT] = True
+            study.enqueue_trial(trial.params, user_attrs=attributes)
+
+
+def release(study: optuna.Study, storage: Storage, trial: optuna.Trial) -> None:
+    """Give a trial back that this worker can't finish: it is lost, and the next one to begin a trial repeats it."""
+    storage.patiently(lambda: study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True))
+
+
+def sampler_of(plan: SweepPlan, trials: int) -> BaseSampler:
+    """A sampler for one trial; its chance depends on the study's seed and how many trials there are, on no process."""
+    seed = plan.sampler_seed * 100_003 + trials
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if plan.sampler == "tpe":
+            return TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS)
+        if plan.sampler == "gp":
+            return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+        if plan.sampler == "qmc":
+            return QMCSampler(seed=plan.sampler_seed, scramble=True, warn_independent_sampling=False)
+        if plan.sampler == "grid":
+            return BruteForceSampler(seed=seed)
+        return RandomSampler(seed=seed)
