@@ -13,6 +13,8 @@ from datasets.errors import DataError, UsageError
 from datasets.registry import Registry
 from methods import METHODS
 
+from .suite_listing import list_suites, show_suite
+
 if TYPE_CHECKING:
     from benchmarks.records import RunFolder
     from datasets.base import Protocol, ReIDDataset
@@ -104,6 +106,7 @@ LISTINGS: dict[str, Callable[[Mapping[str, str]], Iterator[str]]] = {
     "methods": list_methods,
     "datasets": list_datasets,
     "protocols": list_protocols,
+    "suites": list_suites,
     "published": list_published,
     "runs": list_runs,
 }
@@ -122,8 +125,10 @@ def show(values: Mapping[str, str]) -> Iterator[str]:
         yield from _show_method(values["method.name"], values.get("dataset.name"))
     elif "dataset.name" in values:
         yield from _show_dataset(values["dataset.name"])
+    elif "suite" in values:
+        yield from show_suite(values["suite"])
     else:
-        raise UsageError("show what? method=NAME, dataset=NAME or run=ID.")
+        raise UsageError("show what? method=NAME, dataset=NAME, suite=NAME or run=ID.")
 
 
 def _show_method(name: str, dataset: str | None) -> Iterator[str]:

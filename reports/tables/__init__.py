@@ -7,6 +7,7 @@ from .as_latex import to_latex
 from .as_markdown import to_markdown
 from .on_console import to_console
 from .results import result_tables
+from .suite import suite_table
 from .table import DIFFERENCES, Cell, Column, Number, Table
 from .writing import FORMATS, read_formats, write, write_tables
 
@@ -20,6 +21,7 @@ __all__ = [
     "ablation_tables",
     "read_formats",
     "result_tables",
+    "suite_table",
     "to_console",
     "to_csv",
     "to_html",
