@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,16 +66,14 @@ def train(words: Sequence[str]) -> int:
         from reports.running import carry_out_for_a_parent
 
         return carry_out_for_a_parent()
+    if "suite" in values:
+        return suite(values)
     config, ablation, show, dry, jobs = (
         values.pop(key, None) for key in ("config", "ablation", "print", "dry", "jobs")
     )
     plans = _plans(values, config, ablation)
-    if show is not None:
-        return _print_config(plans, show)
-    if _yes("dry", dry):
-        from reports.running import list_plans
-
-        return _print(list_plans(plans))
+    if _print_planned(plans, show, dry, {}):
+        return 0
     from reports.running import carry_out, read_jobs
 
     return carry_out(plans, read_jobs(jobs))
@@ -92,20 +90,58 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
     return list({plan.run_id: plan for plan in plans}.values())
 
 
-def _print_config(plans: "list[Resolved]", what: str) -> int:
-    import yaml
+def _print_planned(plans: "Sequence[Resolved]", show: str | None, dry: str | None, rows: Mapping[str, str]) -> bool:
+    """Whether print= or dry= asked for nothing but a look; `rows`: run id → row of a table."""
+    from benchmarks.words import read_switch
+    from reports.planned import config_lines, plan_lines
 
-    from benchmarks.resolve import describe
-    from datasets.errors import UsageError
+    if show is not None:
+        _print(config_lines(plans, show))
+        return True
+    if read_switch("dry", dry):
+        _print(plan_lines(plans, rows))
+        return True
+    return False
 
-    if what != "config":
-        raise UsageError(f"print={what} is not known: print=config shows the resolved configuration.")
-    for plan in plans:
-        print(f"# {plan.run_id}")
-        for key, value, origin in describe(plan):
-            text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
-            print(f"{f'{key}: {text}':<60} # {origin}")
+
+# --- suites and ablations ---
+
+
+def suite(values: dict[str, str], *, run_missing: bool = True) -> int:
+    from benchmarks.suite_plans import plan_suite
+    from reports.running import read_jobs
+    from reports.suites import carry_out_suite, show_suite
+    from reports.tables import read_formats
+
+    config, show, dry, jobs, out, formats = (
+        values.pop(key, None) for key in ("config", "print", "dry", "jobs", "out", "format")
+    )
+    planned = plan_suite(values, Path(config) if config else None)
+    if _print_planned(planned.all, show, dry, planned.rows):
+        return 0
+    if run_missing:
+        return carry_out_suite(planned, read_jobs(jobs), _out(out), read_formats(formats))
+    show_suite(planned, _out(out), read_formats(formats))
     return 0
+
+
+def ablate(words: Sequence[str]) -> int:
+    from benchmarks.ablation_plans import plan_ablation
+    from benchmarks.words import parse_words, read_names, read_switch
+    from reports.ablating import carry_out_ablation
+    from reports.running import read_jobs
+    from reports.tables import read_formats
+
+    values = parse_words(words)
+    config, show, dry, jobs, rows, grid, out, formats = (
+        values.pop(key, None) for key in ("config", "print", "dry", "jobs", "rows", "grid", "out", "format")
+    )
+    file = Path(config) if config else None
+    study = plan_ablation(values, file, read_names(rows), grid=read_switch("grid", grid))
+    _print(study.remarks)
+    if _print_planned(study.plans, show, dry, study.rows):
+        return 0
+    return carry_out_ablation(study, read_jobs(jobs), _out(out), read_formats(formats))
 
 
 # --- sweep ---
@@ -172,7 +208,8 @@ def show(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
     from reports.listing import show
 
-    return _print(show(_only(parse_words(words), {"method.name", "dataset.name", "run", "study", "runs"})))
+    known = {"method.name", "dataset.name", "suite", "run", "study", "runs"}
+    return _print(show(_only(parse_words(words), known)))
 
 
 def _print(lines: Iterable[str]) -> int:
@@ -186,10 +223,10 @@ def _print(lines: Iterable[str]) -> int:
 
 def check(words: Sequence[str]) -> int:
     from benchmarks.check import check_dataset
-    from benchmarks.words import parse_words
+    from benchmarks.words import parse_words, read_switch
 
     values = parse_words(words)
-    name, deep = _required(values, "dataset.name", usage.CHECK), _yes("deep", values.pop("deep", None))
+    name, deep = _required(values, "dataset.name", usage.CHECK), read_switch("deep", values.pop("deep", None))
     levels = set()
     for level, sentence in check_dataset(name, values, deep=deep):
         levels.add(level)
@@ -240,9 +277,13 @@ def encode(words: Sequence[str]) -> int:
 
 def report(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
+
+    values = parse_words(words)
+    if "suite" in values:
+        return suite(values, run_missing=False)
     from reports.report import write_report
 
-    return _print(write_report(parse_words(words)))
+    return _print(write_report(values))
 
 
 def compare(words: Sequence[str]) -> int:
@@ -309,21 +350,18 @@ def _only(values: dict[str, str], known: set[str]) -> dict[str, str]:
     return values
 
 
-def _yes(key: str, value: str | None) -> bool:
-    from datasets.errors import UsageError
-
-    if value not in (None, "true", "false"):
-        raise UsageError(f"{key}={value}: write {key}=true or {key}=false.")
-    return value == "true"
+def _out(word: str | None) -> Path:
+    return Path(word or "report").expanduser()
 
 
-TAKES_PLUGIN = ("train", "sweep", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = ("train", "ablate", "sweep", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
+    "ablate": Verb(ablate, "which parts of a method matter: its ablation table", usage.ABLATE),
     "sweep": Verb(sweep, "tune loss weights on held-out training identities, confirmed on fresh seeds", usage.SWEEP),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
-    "list": Verb(list_, "methods, datasets, protocols, published numbers, runs or sweeps", usage.LIST),
-    "show": Verb(show, "every key, recipe and quirk of a method, a dataset, a run or a sweep", usage.SHOW),
+    "list": Verb(list_, "methods, datasets, protocols, suites, published numbers, runs or sweeps", usage.LIST),
+    "show": Verb(show, "every key, recipe and quirk of a method, a dataset, a suite, a run or a sweep", usage.SHOW),
     "report": Verb(report, "tables, figures and a page of finished runs", usage.REPORT),
     "compare": Verb(compare, "does one method beat another?", usage.COMPARE),
     "retrieval": Verb(retrieval, "pictures of the nearest gallery images", usage.RETRIEVAL),

@@ -13,6 +13,8 @@ from datasets.errors import DataError, UsageError
 from datasets.registry import Registry
 from methods import METHODS
 
+from .suite_listing import list_suites, show_suite
+
 if TYPE_CHECKING:
     from benchmarks.records import RunFolder
     from datasets.base import Protocol, ReIDDataset
@@ -110,6 +112,7 @@ LISTINGS: dict[str, Callable[[Mapping[str, str]], Iterator[str]]] = {
     "methods": list_methods,
     "datasets": list_datasets,
     "protocols": list_protocols,
+    "suites": list_suites,
     "published": list_published,
     "runs": list_runs,
     "studies": list_studies,
@@ -133,8 +136,10 @@ def show(values: Mapping[str, str]) -> Iterator[str]:
         from .studies.listing import show_study
 
         yield from show_study(values)
+    elif "suite" in values:
+        yield from show_suite(values["suite"])
     else:
-        raise UsageError("show what? method=NAME, dataset=NAME, run=ID or study=NAME.")
+        raise UsageError("show what? method=NAME, dataset=NAME, suite=NAME, run=ID or study=NAME.")
 
 
 def _show_method(name: str, dataset: str | None) -> Iterator[str]:

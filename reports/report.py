@@ -54,18 +54,13 @@ class Asked:
     def of(cls, values: Mapping[str, Any]) -> "Asked":
         """Raises UsageError for a word that is not known."""
         from .retrieval.choosing import check_kind
-        from .tables import FORMATS
+        from .tables import read_formats
 
         known = [key.removesuffix(".name") for key in KEYS]
         for key in values:
             if key not in KEYS:
                 raise UsageError(f"Unknown key {key}.{did_you_mean(key, known)} Available: {', '.join(known)}.")
-        formats = tuple(dict.fromkeys(str(values.get("format", ",".join(FORMATS))).split(",")))
-        for name in formats:
-            if name not in FORMATS:
-                raise UsageError(
-                    f"Unknown format={name}.{did_you_mean(name, FORMATS)} Available: {', '.join(FORMATS)}."
-                )
+        formats = read_formats(values.get("format"))
         for part in str(values.get("queries", SUITE_QUERIES)).split("+"):
             check_kind(part)
         return cls(

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from benchmarks.ablations import WEIGHTS
 from benchmarks.comparison import Row, configuration
 from benchmarks.published import Published, find, load_published
 from benchmarks.selection import marked
 
-from .captions import caption, protocols_text, remarks, seeds_text, selection_text
+from .captions import NOT_RETUNED, caption, protocols_text, remarks, seeds_text, selection_text
 from .families import Family, Place, families, runs_of, spec_of, value_at
 from .measured import HEADLINE, Measured
 from .published_rows import Footnotes, known, published_cells, published_numbers, selections_text
@@ -16,15 +17,17 @@ from .results import score_cell
 from .same_files import on_same_files
 from .table import ABLATION, CHECK, MISSING, Cell, Column, Table, file_name
 
-WEIGHTS = "method.weights"
 SELECTION = "select.rule"
 """Stands in the column of the selection, not among the switches."""
 
 
-def ablation_tables(rows: Sequence[Row], published: Sequence[Published] | None = None) -> list[Table]:
+def ablation_tables(
+    rows: Sequence[Row], published: Sequence[Published] | None = None, tuning: str = NOT_RETUNED
+) -> list[Table]:
     """One table for each method and dataset of which two or more rows of the ablation table are among `rows`.
 
-    In the order of the method's `ablations`; the full model is the reference of the differences in the CSV.
+    In the order of the method's `ablations`; the full model is the reference of the differences in the CSV. `tuning`:
+    what the caption says of the rows' hyper-parameters.
     """
     entries = load_published() if published is None else published
     tables: list[Table] = []
@@ -37,12 +40,18 @@ def ablation_tables(rows: Sequence[Row], published: Sequence[Published] | None =
         for label, group in on_same_files([rows[position] for position in members]):
             if len(group) > 1:
                 taken = {table.name for table in tables}
-                tables.append(_table(family, label, group, [at[id(row)] for row in group], entries, taken))
+                tables.append(_table(family, label, group, [at[id(row)] for row in group], entries, tuning, taken))
     return tables
 
 
 def _table(
-    family: Family, label: str, rows: list[Row], places: list[Place], entries: Sequence[Published], taken: set[str]
+    family: Family,
+    label: str,
+    rows: list[Row],
+    places: list[Place],
+    entries: Sequence[Published],
+    tuning: str,
+    taken: set[str],
 ) -> Table:
     names = [place.name for place in places]
     full = next((number for number, place in enumerate(places) if place.is_full), 0)
@@ -92,7 +101,7 @@ def _table(
         protocols_text(protocols) if protocols else "",
         selection_text(measured.selections),
         seeds_text(rows),
-        "Every row keeps the full model's hyper-parameters: none is re-tuned.",
+        tuning,
         *said,
     )
     published = [entry for of in _published(family, protocols, entries).values() for entry in of]

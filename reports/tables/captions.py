@@ -16,6 +16,7 @@ INTERVALS = (
     f"for the number of rows (Holm); * p < {SIGNIFICANT:g}. Detectable: the smallest difference that would have been "
     f"found in {100 * POWER:.0f} % of them."
 )
+NOT_RETUNED = "Every row keeps the full model's hyper-parameters: none is re-tuned."
 RULES = {
     LAST: "the last epoch",
     VALIDATION: "the best epoch on held-out training identities",

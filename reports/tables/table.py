@@ -13,8 +13,9 @@ from typing import Literal
 
 from benchmarks.statistics import Estimate
 
-SCORES, DIFFERENCES, RANKS, ABLATION = "scores", "differences", "ranks", "ablation"
-"""Kinds of tables: all methods under all protocols; one protocol with intervals; further scores; one method's terms."""
+SCORES, DIFFERENCES, RANKS, ABLATION, SUITE = "scores", "differences", "ranks", "ablation", "suite"
+"""Kinds of tables: all methods under all protocols; one protocol with intervals; further scores; one method's terms; a
+paper's table."""
 MISSING = "–"
 CHECK = "✓"
 FROM_MEMORY = "‡"
