@@ -19,7 +19,7 @@ from .retrieval.choosing import DISAGREE
 from .retrieval.lists import read_lists
 from .run_facts import RunFacts
 
-SUITE_QUERIES = "disagree:4+best:2+worst:4"
+OVERVIEW_QUERIES = "disagree:4+best:2+worst:4"
 RUN_QUERIES = "best:2+worst:3"
 KINDS = {"worst": "The hardest queries", "best": "The easiest queries", "random": "Queries drawn at random"}
 NEAREST = "The nearest gallery images of a query: blue and ✓ its person, red and ✗ someone else."

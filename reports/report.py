@@ -20,12 +20,12 @@ from datasets.errors import UsageError, did_you_mean
 from .choosing import KEYS as WHICH
 from .choosing import chosen_runs
 from .console import Reporter
-from .illustrations import RUN_QUERIES, SUITE_QUERIES, Illustrator
+from .illustrations import OVERVIEW_QUERIES, RUN_QUERIES, Illustrator
+from .overview_page import TableSection, table_sections, write_overview
 from .page import Gallery
 from .preparing import Problems, prepare
 from .run_facts import DAMAGED, RunFacts, read_run
 from .run_page import RunPage
-from .suite_page import TableSection, table_sections, write_suite
 
 if TYPE_CHECKING:
     from benchmarks.comparison import Row
@@ -62,12 +62,12 @@ class Asked:
                 raise UsageError(
                     f"Unknown format={name}.{did_you_mean(name, FORMATS)} Available: {', '.join(FORMATS)}."
                 )
-        for part in str(values.get("queries", SUITE_QUERIES)).split("+"):
+        for part in str(values.get("queries", OVERVIEW_QUERIES)).split("+"):
             check_kind(part)
         return cls(
             Path(str(values.get("out", "report"))).expanduser(),
             formats,
-            str(values.get("queries", SUITE_QUERIES)),
+            str(values.get("queries", OVERVIEW_QUERIES)),
             _one_of(values, "faces", "show", "blur") == "blur",
             _one_of(values, "quiet", "false", "true") == "true",
             {key: values[key] for key in PLACES if key in values},
@@ -114,7 +114,7 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     yield f"{asked.out / 'runs'}: {len(pages)} pages, one a run"
     yield from problems.summary()
     index = asked.out / "index.html"
-    yield str(write_suite(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks))
+    yield str(write_overview(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks))
 
 
 def _number_of(galleries: Sequence[Gallery]) -> int:
