@@ -11,10 +11,11 @@ there. Nothing of it depends on the day: the same runs give the same bytes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.run_states import DAMAGED
 from datasets.errors import UsageError, did_you_mean
 
 from .choosing import KEYS as WHICH
@@ -24,12 +25,11 @@ from .illustrations import OVERVIEW_QUERIES, RUN_QUERIES, Illustrator
 from .overview_page import TableSection, table_sections, write_overview
 from .page import Gallery
 from .preparing import Problems, prepare
-from .run_facts import DAMAGED, RunFacts, read_run
+from .run_facts import RunFacts, read_run
 from .run_page import RunPage
 
 if TYPE_CHECKING:
     from benchmarks.comparison import Row
-    from benchmarks.records import RunFolder
 
 PLACES = ("data", "mask_folder", "caption_folder", "cache", "device", "workers", "batch_size")
 KEYS = (*WHICH, "out", "format", "queries", "faces", "quiet", *PLACES)
@@ -122,20 +122,12 @@ def _number_of(galleries: Sequence[Gallery]) -> int:
 
 
 def _rows(runs: Sequence[RunFacts]) -> list["Row"]:
-    """Configurations; a damaged run counts among the unfinished ones of its own."""
-    from benchmarks.comparison import configuration, rows_of
+    """Configurations with a run that is not damaged; damaged seeds count among their unfinished ones."""
+    from benchmarks.comparison import rows_of
 
-    rows = rows_of([facts.run for facts in runs if facts.state != DAMAGED])
-    place = {configuration(run): number for number, row in reversed(list(enumerate(rows))) for run in _all(row)}
-    for facts in runs:
-        if facts.state == DAMAGED and facts.configuration in place:
-            row = rows[place[facts.configuration]]
-            rows[place[facts.configuration]] = replace(row, unfinished=(*row.unfinished, facts.run))
-    return rows
-
-
-def _all(row: "Row") -> "tuple[RunFolder, ...]":
-    return (*row.runs, *row.unfinished)
+    whole = {facts.run_id for facts in runs if facts.state != DAMAGED}
+    rows = rows_of([facts.run for facts in runs])
+    return [row for row in rows if any(run.run_id in whole for run in (*row.runs, *row.unfinished))]
 
 
 def _shown_seeds(rows: Sequence["Row"]) -> set[str]:

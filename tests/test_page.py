@@ -17,12 +17,13 @@ from PIL import Image
 from benchmarks.comparison import rows_of
 from benchmarks.records import RunFolder
 from benchmarks.resolve import resolve
+from benchmarks.run_states import DAMAGED
 from benchmarks.spec import to_plain
 from benchmarks.words import parse_words, read_value
 from reports.overview_page import table_sections, write_overview
 from reports.page import WIDEST, Gallery, Shown, anchor, duration, shown
 from reports.reproduction import CHOSEN, RECIPE, command, settings
-from reports.run_facts import DAMAGED, read_run, without_machine_paths
+from reports.run_facts import read_run, without_machine_paths
 from reports.run_page import RunPage, page_name
 from reports.tables import ablation_tables, result_tables
 from tests.evidence_runs import NASTY, write_run

@@ -4,7 +4,6 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -139,10 +138,10 @@ def test_equal_scores_have_no_best(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_that_cannot_be_read_is_counted_as_damaged(tmp_path: Path) -> None:
-    """`report` puts it among the unfinished ones, where its status still says done."""
+    """It stands among the unfinished ones, where its status still says done."""
     runs = seeds(tmp_path, "cal", 0.6, 3)
-    (row,) = rows_of(runs)
-    (table,) = result_tables([replace(row, runs=row.runs[:2], unfinished=row.runs[2:])], ())[:1]
+    (runs[2].path / "metrics.jsonl").unlink()
+    (table,) = result_tables(rows_of(runs), ())[:1]
     assert "cal: 1 of 3 seeds damaged." in table.caption
 
 
@@ -441,10 +440,12 @@ def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path)
 
 
 def test_a_finished_run_without_its_evidence_is_named(tmp_path: Path) -> None:
+    """One that was lost after the runs were looked at."""
     run = write_run(tmp_path)
+    rows = rows_of([run])
     run.ranking("standard", "last").unlink()
     with pytest.raises(DataError, match=r"standard@last\.npz is missing"):
-        result_tables(rows_of([run]), ())
+        result_tables(rows, ())
 
 
 def test_a_run_that_left_nothing_readable_is_counted_too(tmp_path: Path) -> None:
