@@ -12,6 +12,7 @@ from .configuration_names import configuration_names
 from .query_scores import SAMPLED, query_scores
 from .records import RunFolder
 from .run_states import judge, named_spec
+from .selection import ORACLE
 from .statistics import Comparison, Sample, compare
 
 METRICS = ("mAP", "R1")
@@ -34,6 +35,11 @@ class Row:
     def selections(self) -> list[str]:
         """How the reported epoch of each seed was chosen, each way once."""
         return list(dict.fromkeys(run.headline for run in self.runs))
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether its epochs were chosen on the test set, so that its scores are too good."""
+        return ORACLE in self.selections
 
     def protocols(self) -> list[str]:
         """Those that every finished seed was scored under."""
@@ -80,6 +86,11 @@ def rows_of(runs: Sequence[RunFolder]) -> list[Row]:
             finished = tuple(run for run in of_files if run.path in counts)
             rows.append(Row(name, dataset, finished, tuple(run for run in of_files if run not in finished)))
     return rows
+
+
+def fair(rows: Sequence[Row]) -> list[Row]:
+    """Those that may be called best, or be what others are compared with: none of the oracle's, unless all are."""
+    return [row for row in rows if not row.is_oracle] or list(rows)
 
 
 def compared(a: Row, b: Row, protocol: str, metric: str) -> Comparison:

@@ -20,7 +20,8 @@ READING = (
     INTERVALS,
     "A protocol says which gallery images are hidden from a query; a selection says which epoch is reported. Scores "
     "under different protocols or selections cannot be compared.",
-    "† marks an epoch that was chosen on the test set: such scores flatter the method.",
+    "† marks an epoch that was chosen on the test set: such scores flatter the method. Beside others they are neither "
+    "bold nor underlined, and no row is compared with them as its reference.",
     "`python run.py report` makes every number again from the run folders. Beside this page lie the tables as "
     "Markdown, LaTeX and CSV, the figures and retrievals as PNG and PDF.",
 )

@@ -129,6 +129,33 @@ def test_the_best_is_bold_and_what_cannot_be_told_from_it_is_underlined(tmp_path
     assert "Underlined" in table.legend("Grey")
 
 
+def test_an_oracle_s_row_neither_wins_nor_is_the_reference(tmp_path: Path) -> None:
+    """Though it scores most and comes first; it stays in the table with its †, and the caption says why."""
+    runs = [
+        *[write_run(tmp_path, "cal", mean=0.9, seed=seed, selection="oracle") for seed in range(3)],
+        *seeds(tmp_path, "fire", 0.5),
+        *seeds(tmp_path, "ifd", 0.3),
+    ]
+    every = result_tables(rows_of(runs), ())
+    table, differences = every[0], next(one for one in every if one.name == "ltcc-standard")
+    assert cell(table, "cal", "selection").text == "oracle †"
+    marks = {name: cell(table, name, "mAP", "standard") for name in ("cal", "fire", "ifd")}
+    assert [(one.best, one.close) for one in marks.values()] == [(False, False), (True, False), (False, False)]
+    assert cell(differences, "cal", "mAP − fire").text.startswith("+")
+    for one in (table, differences):
+        assert "oracle † is shown, but neither called the highest" in one.caption
+        assert any("oracle †" in remark for remark in one.remarks), "also on the terminal"
+        assert "Bold: the highest of a column among rows without †." in one.legend("Grey")
+
+
+def test_where_all_rows_are_an_oracle_s_the_highest_is_marked(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, name, mean=mean, selection="oracle") for name, mean in (("cal", 0.9), ("fire", 0.3))]
+    table = scores(runs)
+    assert cell(table, "cal", "mAP", "standard").best
+    assert "neither called" not in table.caption
+    assert "without †" not in table.legend("Grey")
+
+
 def test_equal_scores_have_no_best(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, name, mean=2.0) for name in ("cal", "fire")]  # every query is clipped to 1
     assert not any(one.best or one.close for row in scores(runs).rows for one in row)

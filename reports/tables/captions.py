@@ -22,6 +22,11 @@ RULES = {
     ORACLE: "the best epoch on the test set, which flatters",
 }
 
+FLATTERED = (
+    f"{marked(ORACLE)} is shown, but neither called the highest nor the reference of differences: its epoch was chosen "
+    "on the test set."
+)
+
 
 def protocols_text(protocols: Iterable[str]) -> str:
     names = list(protocols)
@@ -74,7 +79,7 @@ def remarks(measured: Measured) -> tuple[str, ...]:
     """What must not be overlooked. To be asked after the comparisons were made."""
     unfinished = unfinished_text(measured)
     counted = [f"Counted, not hidden: {' '.join(unfinished)}"] if unfinished else []
-    return (*counted, *measured.unpaired())
+    return (*[FLATTERED] * measured.mixed, *counted, *measured.unpaired())
 
 
 def caption(*sentences: str) -> str:

@@ -128,6 +128,7 @@ class _Tables:
             footnotes.listed(),
             said,
             (*numbers, *published_numbers(of_papers, metrics)),
+            measured.mixed,
         )
 
     def _of_paper(self, method: str, metrics: Sequence[str]) -> list[Published]:
@@ -190,6 +191,7 @@ class _Tables:
             (),
             said,
             measured.numbers([protocol], [metric]),
+            measured.mixed,
         )
 
 
