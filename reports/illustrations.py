@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison import Row
 from benchmarks.reopening import Reopened, reopen
@@ -18,6 +18,9 @@ from .retrieval import Options, Strip, choose_queries, common_protocol, save_pag
 from .retrieval.choosing import DISAGREE
 from .retrieval.lists import read_lists
 from .run_facts import RunFacts
+
+if TYPE_CHECKING:
+    from .figures.everything import Made
 
 OVERVIEW_QUERIES = "disagree:4+best:2+worst:4"
 RUN_QUERIES = "best:2+worst:3"
@@ -97,14 +100,18 @@ class Illustrator:
             return None
         return reopened
 
-    def _made(self, pictures: Iterable[Picture | str], what: str, facts: RunFacts | None = None) -> Iterator[Shown]:
-        """Pictures one by one; an error that a user can mend ends the row of them and is noted."""
+    def _made(self, pictures: "Iterable[Made]", what: str, facts: RunFacts | None = None) -> Iterator[Shown]:
+        """Pictures one by one; what could not be made, or had to be left out of one, is noted."""
         with self.problems.noted(what, facts):
             try:
                 for picture in pictures:
                     if isinstance(picture, str):
                         self.remarks.append(picture)
+                    elif isinstance(picture, CCReIDError):
+                        self.problems.add(f"{what}: {picture}", facts)
                     else:
+                        for sentence in picture.left_out:
+                            self.problems.add(f"{picture.title} is without a seed: {sentence}", facts)
                         yield shown(picture.title, picture.caption, picture.png)
             except NothingToShowError as reason:
                 self.remarks.append(str(reason))
