@@ -1,5 +1,6 @@
 """From run folders to statistics: the seeds of one configuration together, configurations beside each other."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ class Row:
     """The seeds of one configuration, trained and tested on the same files."""
 
     name: str
-    """Method, and what sets the configuration apart where the method alone does not."""
+    """As `configuration_names` says, and the state of the files where the configuration was run on several."""
     dataset: str
     runs: tuple[RunFolder, ...]
     """Finished. None: there are no protocols, no selections, no samples."""
@@ -86,6 +87,17 @@ def rows_of(runs: Sequence[RunFolder]) -> list[Row]:
             finished = tuple(run for run in of_files if run.path in counts)
             rows.append(Row(name, dataset, finished, tuple(run for run in of_files if run not in finished)))
     return rows
+
+
+def run_names(runs: Sequence[RunFolder]) -> list[str]:
+    """What runs beside each other are called: by their configuration, with the seed where it is there twice."""
+    names = configuration_names({configuration(run): named_spec(run) for run in runs})
+    found = [names[configuration(run)] for run in runs]
+    times = Counter(found)
+    return [
+        f"{name}, seed {run.spec().get('seed', 0)}" if times[name] > 1 else name
+        for name, run in zip(found, runs, strict=True)
+    ]
 
 
 def fair(rows: Sequence[Row]) -> list[Row]:

@@ -98,7 +98,8 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     sections = _tables(rows, asked, problems)
     if sections:
         yield f"{asked.out / 'tables'}: {sum(len(section.tables) for section in sections)} tables"
-    illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems)
+    names = {run.run_id: row.name for row in rows for run in row.runs}
+    illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems, names)
     figures = illustrator.of_rows(rows, [facts for facts in runs if facts.run_id in _shown_seeds(rows)])
     retrieval = [
         gallery

@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 from benchmarks import query_scores
-from benchmarks.comparison import Row, compared, rows_of
+from benchmarks.comparison import Row, compared, rows_of, run_names
 from benchmarks.evidence import Ranking
 from benchmarks.query_scores import SAMPLED
 from benchmarks.records import RunFolder, RunStore
+from benchmarks.resolve import resolve
+from benchmarks.spec import to_plain
 from benchmarks.splits import save_samples
 from datasets.base import Samples
 from datasets.errors import DataError, UsageError
@@ -219,6 +221,41 @@ def test_a_hash_tells_apart_what_differs_in_too_much(tmp_path: Path) -> None:
 def test_names_are_unique(tmp_path: Path) -> None:
     """Equal configurations of different versions have different hashes."""
     assert names(tmp_path, {}, {}) == ["ours (0000)", "ours (0001)"]
+
+
+def differ(root: Path, *words: dict[str, Any]) -> list[RunFolder]:
+    """Runs of a real method, whose recipe is known."""
+    runs = []
+    for number, changes in enumerate(words):
+        spec = to_plain(resolve({"method.name": "differ", "dataset.name": "synthetic", **changes}).spec)
+        run = started(root, f"synthetic-differ-{number:04d}-s0")
+        run.path.joinpath("spec.yaml").write_text(yaml.safe_dump(spec))
+        runs.append(run)
+    return runs
+
+
+def test_what_a_recipe_says_is_in_no_name(tmp_path: Path) -> None:
+    """The recipe itself is plainly the method; others say where they leave it, not what they share with each other."""
+    shared = {"train.epochs": 2}
+    runs = differ(
+        tmp_path,
+        shared,
+        shared | {"optimiser.lr": 0.5},
+        shared | {"method.weights.non_biometric": 0.0},
+        shared | {"method.weights.non_biometric": 0.0, "optimiser.lr": 0.5},
+    )
+    found = ["differ", "differ (optimiser.lr=0.5)", "differ: biometric", "differ: biometric (optimiser.lr=0.5)"]
+    assert [row.name for row in rows_of(runs)] == found
+    assert run_names(runs) == found
+    assert run_names(runs[1:3]) == found[1:3], "also beside fewer"
+    assert [row.name for row in rows_of(runs[1:2])] == ["differ"], "alone there is nothing to tell apart"
+
+
+def test_seeds_of_one_configuration_beside_each_other_say_their_seed(tmp_path: Path) -> None:
+    runs = [started(tmp_path, f"world-ours-aaaa-s{seed}", {}) for seed in (0, 1)]
+    for seed, run in enumerate(runs):
+        run.path.joinpath("spec.yaml").write_text(yaml.safe_dump(run.spec() | {"seed": seed}))
+    assert run_names(runs) == ["ours, seed 0", "ours, seed 1"]
 
 
 # --- the verb ---

@@ -330,7 +330,6 @@ def test_a_full_model_keeps_its_name_beside_other_configurations(tmp_path: Path)
 
 def test_a_single_ablated_model_is_not_called_by_the_method_s_name(tmp_path: Path) -> None:
     run = ablated(tmp_path, "biometric", "00000000")
-    (run.path / "environment.json").write_text('[{"command": "run.py method=differ ablation=biometric"}]')
     assert [row[0].text for row in scores([run]).rows] == ["differ: biometric"]
 
 
