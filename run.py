@@ -329,7 +329,7 @@ def _yes(key: str, value: str | None) -> bool:
     return value == "true"
 
 
-TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = ("train", "evaluate", "list", "show", "check", "report", "compare", "retrieval", "wandb")
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),

@@ -95,8 +95,10 @@ def list_runs(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _result(run: "RunFolder") -> str:
+    from benchmarks.selection import marked
+
     rows = [row for row in run.scores() if row["selection"] == run.headline]
-    return f"{rows[0]['protocol']} mAP {100 * rows[0]['mAP']:.1f} ({rows[0]['selection']})" if rows else ""
+    return f"{rows[0]['protocol']} mAP {100 * rows[0]['mAP']:.1f} ({marked(rows[0]['selection'])})" if rows else ""
 
 
 LISTINGS: dict[str, Callable[[Mapping[str, str]], Iterator[str]]] = {
