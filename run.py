@@ -354,7 +354,9 @@ def _out(word: str | None) -> Path:
     return Path(word or "report").expanduser()
 
 
-TAKES_PLUGIN = ("train", "ablate", "sweep", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = frozenset(
+    ("train", "ablate", "sweep", "evaluate", "list", "show", "check", "report", "compare", "retrieval", "wandb")
+)
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
     "ablate": Verb(ablate, "which parts of a method matter: its ablation table", usage.ABLATE),

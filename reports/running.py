@@ -145,10 +145,10 @@ def _side_by_side(plans: "Sequence[Resolved]", jobs: int) -> Failures:
 
 
 def _print_results(plans: "Sequence[Resolved]") -> None:
-    from benchmarks.comparison import DONE, state_of
+    from benchmarks.run_states import judge
 
     reporter = Reporter()
-    if reporter.leads and (finished := [folder for folder in recorded(plans) if state_of(folder) == DONE]):
+    if reporter.leads and (finished := [folder for folder in recorded(plans) if judge(folder).counts]):
         reporter.summary(finished)
 
 
