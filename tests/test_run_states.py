@@ -17,7 +17,7 @@ DAMAGES: dict[str, Callable[[RunFolder], object]] = {
     "spec.yaml is missing": lambda run: (run.path / "spec.yaml").unlink(),
     "spec.yaml is damaged": lambda run: (run.path / "spec.yaml").write_text("method: 3"),
     "status.json is damaged": lambda run: (run.path / "status.json").write_text("{"),
-    "lacks 'state'": lambda run: (run.path / "status.json").write_text("{}"),
+    "status.json is damaged: restore": lambda run: (run.path / "status.json").write_text("{}"),
     "data.json is missing": lambda run: (run.path / "data.json").unlink(),
     "lacks 'selection'": lambda run: (run.path / "data.json").write_text("{}"),
     "metrics.jsonl has lost its scores": lambda run: (run.path / "metrics.jsonl").unlink(),

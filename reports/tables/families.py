@@ -93,18 +93,6 @@ def places(rows: Sequence[Row]) -> list[Place | None]:
 # --- matching ---
 
 
-def _was_typed(row: Row) -> bool:
-    for run in runs_of(row):
-        try:
-            commands = [str(start.get("command")) for start in run.starts()]
-            if any("ablation=" in command or " ablate " in command for command in commands):
-                return True
-        except DataError:
-            if run in row.runs:
-                raise
-    return False
-
-
 def _families(
     method: str, dataset: str, specs: Mapping[int, Plain], overrides: Mapping[str, Changes], recipe: Plain
 ) -> Iterable[Family]:
