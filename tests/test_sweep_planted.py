@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.studies import Confirmation, StudyFolder, Value
+from datasets.errors import DataError
 from sweeps.confirmation import DEFAULTS, Score, confirm
 from sweeps.plan import SweepPlan, read_plan
 from sweeps.snapshot import snapshot
@@ -196,6 +197,26 @@ def test_a_failure_is_its_trials_own_with_the_reason_and_the_study_goes_on(tmp_p
         assert trial.runs == ("run",)
     found = confirmed(plan, study, 0)
     assert {row.name for row in found.rows}.isdisjoint({f"trial {trial.number}" for trial in failed})
+
+
+@pytest.mark.parametrize(("begins", "allowed"), [(0, 3), (2, 5)])
+def test_failures_in_a_row_for_one_reason_stop_the_sweep(begins: int, allowed: int, tmp_path: Path) -> None:
+    """A full disk or a broken installation is not the parameters' fault: most of the budget is left when it is mended."""
+    plan, _, study, storage = begin(tmp_path, trials="20", pruner="none")
+    planted = Planted(0)
+
+    def measure(params: Mapping[str, Value], seed: int, watch: Watch) -> Measured:
+        broken = len(study.trials) > begins
+        return Measured("failed", reason="No space left on device") if broken else planted(params, seed, watch)
+
+    with pytest.raises(
+        DataError, match=r"last 3 trials failed, the last one in seed 0: No space left on device\. Mend"
+    ):
+        work(plan, study, storage, measure, lambda event: None)  # pyright: ignore[reportArgumentType]
+    assert len(study.trials) == allowed
+    work(plan, study, storage, planted, lambda event: None)  # pyright: ignore[reportArgumentType]
+    assert snapshot(plan, study).best is not None
+    assert len(study.trials) == 20
 
 
 def test_several_objectives_give_the_trials_that_none_beats_in_all(tmp_path: Path) -> None:
