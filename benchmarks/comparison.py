@@ -12,7 +12,7 @@ from datasets.errors import DataError, UsageError, did_you_mean
 
 from .configuration_names import configuration_names
 from .evidence import RANKS, Ranking
-from .records import RunFolder
+from .records import DONE, RunFolder, state_of
 from .splits import load_samples
 from .statistics import Comparison, Sample, compare
 
@@ -20,7 +20,6 @@ METRICS = ("mAP", "R1")
 """What the field compares methods by."""
 SAMPLED = ("mAP", *(f"R{rank}" for rank in RANKS), "mINP")
 """What is known of every query, so that it has intervals and can be compared."""
-DONE, DAMAGED = "done", "damaged"
 
 
 @dataclass(frozen=True)
@@ -102,14 +101,6 @@ def compared(a: Row, b: Row, protocol: str, metric: str) -> Comparison:
 def configuration(run: RunFolder) -> str:
     """What the seeds of one configuration share: the run's id without its seed."""
     return run.run_id.rpartition("-s")[0]
-
-
-def state_of(run: RunFolder) -> str:
-    """What status.json says; «damaged» where it cannot be read."""
-    try:
-        return str(run.status()["state"])
-    except (DataError, OSError):
-        return DAMAGED
 
 
 def fingerprints(run: RunFolder) -> dict[str, str]:

@@ -36,6 +36,7 @@ from datasets.errors import CCReIDError, DataError, UsageError
 from datasets.files import write_json, write_text
 
 HEARTBEAT_SECONDS = 30.0
+DONE, DAMAGED = "done", "damaged"
 
 T = TypeVar("T")
 
@@ -205,6 +206,14 @@ def _acquired(lock: IO[str]) -> bool:
         else:
             return True
     return False
+
+
+def state_of(run: RunFolder) -> str:
+    """What status.json says; «damaged» where it cannot be read."""
+    try:
+        return str(run.status()["state"])
+    except (DataError, OSError):
+        return DAMAGED
 
 
 OF_THE_TEST = ("splits", "masks", "protocols", "differences")

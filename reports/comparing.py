@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.comparison import SAMPLED, Row, compared, configuration, rows_of, state_of
-from benchmarks.records import RunFolder, RunStore
+from benchmarks.comparison import SAMPLED, Row, compared, configuration, rows_of
+from benchmarks.records import RunFolder, RunStore, state_of
 from benchmarks.selection import marked
 from benchmarks.statistics import CONFIDENCE, Comparison, Estimate, estimate, holm
 from datasets.errors import DataError, UsageError, did_you_mean

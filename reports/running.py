@@ -113,12 +113,17 @@ def _print_failures(failures: Failures, total: int) -> None:
 
 
 def _print_results(plans: "Sequence[Resolved]") -> None:
-    from benchmarks.comparison import DONE, state_of
-    from benchmarks.records import RunStore
+    from benchmarks.child import folder_of
+    from benchmarks.records import DONE, state_of
 
-    folders = [RunStore(plan.session.runs).open(plan.run_id) for plan in plans]
+    folders = [folder_of(plan) for plan in plans]
     reporter = Reporter()
-    if reporter.leads and (finished := [folder for folder in folders if state_of(folder) == DONE]):
+    if reporter.leads and len(folders) == 1:
+        (folder,) = folders
+        if state_of(folder) == DONE:
+            reporter.score_table(folder.scores(), folder.headline)
+        print(folder.path)
+    elif reporter.leads and (finished := [folder for folder in folders if state_of(folder) == DONE]):
         reporter.summary(finished)
 
 

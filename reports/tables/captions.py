@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from benchmarks.comparison import DAMAGED, DONE, Row, state_of
-from benchmarks.records import RunFolder
+from benchmarks.comparison import Row
+from benchmarks.records import DAMAGED, DONE, RunFolder, state_of
 from benchmarks.selection import LAST, ORACLE, VALIDATION, marked
 from benchmarks.statistics import CONFIDENCE, POWER
 
