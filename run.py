@@ -1,5 +1,6 @@
 """The command line: `python run.py [verb] key=value …`. Parse, dispatch a verb, exit code; all else lies below."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,9 +43,10 @@ def main(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # no permission, no space, a file where a folder should be
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"{error.filename}: {error.strerror}; name another place, or mend this one.", file=sys.stderr)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        print(f"{what}; name another place, or mend this one.", file=sys.stderr)
         return DataError.exit_code
     except Exception as error:
         if (mistake := _of_plugin(error)) is None:
@@ -61,11 +63,9 @@ def train(words: Sequence[str]) -> int:
 
     values = parse_words(words)
     if "plan" in values:
-        from benchmarks.child import received
-        from reports.running import carry_out_here
+        from reports.running import carry_out_for_a_parent
 
-        carry_out_here(received())
-        return 0
+        return carry_out_for_a_parent()
     if "suite" in values:
         return suite(values)
     config, ablation, show, dry, jobs = (
@@ -87,7 +87,7 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
     rows = ablation.split(",") if ablation else [None]
     file = Path(config) if config else None
     plans = [resolve(combination, file, row) for combination in product(values) for row in rows]
-    return list({plan.spec.run_id: plan for plan in plans}.values())
+    return list({plan.run_id: plan for plan in plans}.values())
 
 
 def _print_planned(plans: "Sequence[Resolved]", show: str | None, dry: str | None, rows: Mapping[str, str]) -> bool:
@@ -156,7 +156,8 @@ def sweep(words: Sequence[str]) -> int:
     from sweeps.command import sweep
 
     with SweepReporter() as reporter:
-        reporter.result(sweep(parse_words(words), words, reporter))
+        found = sweep(parse_words(words), words, reporter)
+        reporter.result(found.study, found.folder.path)
     return 0
 
 
@@ -210,7 +211,8 @@ def show(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
     from reports.listing import show
 
-    return _print(show(_only(parse_words(words), {"method.name", "dataset.name", "run", "runs", "suite"})))
+    known = {"method.name", "dataset.name", "suite", "run", "study", "runs"}
+    return _print(show(_only(parse_words(words), known)))
 
 
 def _print(lines: Iterable[str]) -> int:
@@ -355,14 +357,16 @@ def _out(word: str | None) -> Path:
     return Path(word or "report").expanduser()
 
 
-TAKES_PLUGIN = ("train", "ablate", "sweep", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = frozenset(
+    ("train", "ablate", "sweep", "evaluate", "list", "show", "check", "report", "compare", "retrieval", "wandb")
+)
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
     "ablate": Verb(ablate, "which parts of a method matter: its ablation table", usage.ABLATE),
     "sweep": Verb(sweep, "tune loss weights on held-out training identities, confirmed on fresh seeds", usage.SWEEP),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
-    "list": Verb(list_, "methods, datasets, protocols, suites, published numbers or runs", usage.LIST),
-    "show": Verb(show, "every key, recipe and quirk of a method, a dataset, a suite or a run", usage.SHOW),
+    "list": Verb(list_, "methods, datasets, protocols, suites, published numbers, runs or sweeps", usage.LIST),
+    "show": Verb(show, "every key, recipe and quirk of a method, a dataset, a suite, a run or a sweep", usage.SHOW),
     "report": Verb(report, "tables, figures and a page of finished runs", usage.REPORT),
     "compare": Verb(compare, "does one method beat another?", usage.COMPARE),
     "retrieval": Verb(retrieval, "pictures of the nearest gallery images", usage.RETRIEVAL),

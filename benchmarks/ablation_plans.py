@@ -40,7 +40,7 @@ def plan_ablation(
     seeds = list(product({"seed": values.get("seed", "0")}))
     models = product({key: value for key, value in values.items() if key != "seed"})
     studies = [_of_one_model(words, seeds, config_file, rows, grid=grid) for words in models]
-    plans = {plan.spec.run_id: plan for study in studies for plan in study.plans}
+    plans = {plan.run_id: plan for study in studies for plan in study.plans}
     return Ablation(
         tuple(plans.values()),
         {run_id: row for study in studies for run_id, row in study.rows.items()},
@@ -71,11 +71,11 @@ def _of_one_model(
                 raise
             said.append(f"{where}: {row} is left out. {error}")
             continue
-        same = row_of.get(of_row[0].spec.run_id, row)
+        same = row_of.get(of_row[0].run_id, row)
         if same != row:
             said.append(f"{where}: {row} is the same configuration as {same}, and runs once.")
-        plans |= {plan.spec.run_id: plan for plan in of_row}
-        row_of |= {plan.spec.run_id: same for plan in of_row}
+        plans |= {plan.run_id: plan for plan in of_row}
+        row_of |= {plan.run_id: same for plan in of_row}
     configurations = len(set(row_of.values()))
     if configurations == 1:
         raise UsageError(f"{where}: nothing is left to compare the full model with. {' '.join(said)}".rstrip())

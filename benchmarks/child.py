@@ -27,7 +27,8 @@ from .spec import Session, to_plain
 
 PROGRAM = Path(__file__).parent.parent / "run.py"
 FINISHED = ("done", "trained")
-STOPPED = 75
+STOPPED, BUSY = 75, 76
+"""Exit codes: a signal ended the run after a checkpoint; another process was writing the run (only a child says so)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Outcome:
     """done, trained, stopped, or failed."""
     seconds: float
     exit_code: int
-    """Of its process: 0, 2 usage, 3 data, 4 diverged, 75 stopped, 1 a crash, negative the signal that killed it."""
+    """Of its process: 0, 2 usage, 3 data, 4 diverged, 75 stopped, 76 busy, 1 a crash, negative: what killed it."""
     reason: str = ""
 
     @property
@@ -67,28 +68,31 @@ def is_finished(plan: Resolved) -> bool:
 
 
 def folder_of(plan: Resolved) -> RunFolder:
-    return RunStore(plan.session.runs).open(plan.spec.run_id)
+    return RunStore(plan.session.runs).open(plan.run_id)
 
 
 class Child:
-    """A run that another process carries out."""
+    """A run that another process carries out. Raises OSError where its folder cannot be written."""
 
     def __init__(self, plan: Resolved, place: Place):
         self.run, self.plan, self.place = folder_of(plan), plan, place
         self._started = time.monotonic()
         self._seen: tuple[int, int] | None = None
         self._events: list[dict[str, Any]] = []
-        session = plan.session.model_copy(update={"device": place.device})
+        self._stopping = self._killed = False
+        self._ended: Outcome | None = None
+        own = {"device": place.device, "workers": plan.session.workers or place.threads}
+        session = plan.session.model_copy(update=own)
         message = {"spec": to_plain(plan.spec), "session": to_plain(session), "origins": plan.origins}
         self.run.path.mkdir(parents=True, exist_ok=True)
-        with (self.run.path / "console.log").open("ab") as log:
+        with self.run.console.open("ab") as log:
             self._printed_before = log.tell()
             self.process = subprocess.Popen(  # noqa: S603 (this program)
                 [sys.executable, str(PROGRAM), "train", "plan=-", *(f"plugin={file}" for file in loaded_files())],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **of_threads(place.threads)},
+                env={**os.environ, **of_threads(place.threads), "PYTHONUNBUFFERED": "1"},  # a killed one has said all
                 start_new_session=True,  # Ctrl-C is for the parent, which stops its children in order
             )
         with contextlib.suppress(BrokenPipeError):  # it is dead already, and its exit code will tell
@@ -102,10 +106,13 @@ class Child:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self._started
+        return self._ended.seconds if self._ended else time.monotonic() - self._started
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What the run has recorded so far; the file is read again only when it has changed."""
+        """What the run has recorded so far; the file is read again only when it has changed.
+
+        Raises DataError where it is damaged.
+        """
         file = self.run.path / "metrics.jsonl"
         try:
             status = file.stat()
@@ -122,52 +129,87 @@ class Child:
 
     def stop(self) -> None:
         """Ask it to write a checkpoint and end; returns at once."""
+        self._stopping = True
         if self.process.poll() is None:
             self.process.terminate()
+
+    def kill(self) -> None:
+        """End it without a checkpoint."""
+        if self.process.poll() is None:
+            self._killed = True
+            self.process.kill()
+            self.process.wait()
 
     def wait(self, seconds: float) -> Outcome:
         """Wait for the end, and kill it when the time is over."""
         try:
-            code = self.process.wait(seconds)
+            self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = self.process.wait()
-        return self._outcome(code)
+            self.kill()
+        return self._outcome(self.process.wait())
 
     def _outcome(self, code: int) -> Outcome:
-        self._pipe.close()
-        if code == 0:
-            return Outcome(self.run.run_id, self.run.status()["state"], self.seconds, code)
+        if self._ended is None:
+            self._pipe.close()
+            state, reason = self._judged(code)
+            self._ended = Outcome(self.run.run_id, state, self.seconds, code, reason)
+        return self._ended
+
+    def _judged(self, code: int) -> tuple[str, str]:
+        """State and reason."""
+        asked = self._killed or (self._stopping and code == -signal.SIGTERM)  # before or after it listens to signals
+        if code == 0 or asked:
+            with contextlib.suppress(DataError):
+                state = self.run.status()["state"]
+                if state in FINISHED:
+                    return state, ""
         if code == STOPPED:
-            return Outcome(self.run.run_id, "stopped", self.seconds, code, "stopped after a checkpoint")
+            return "stopped", "stopped after a checkpoint"
+        if asked:
+            self._leave_a_status("stopped", reason := "stopped without a new checkpoint")
+            return "stopped", reason
+        if code == BUSY:
+            return "failed", "another process is writing this run: wait for it or stop it"
         reason = self._reason(code)
-        self._leave_a_status(reason)
-        return Outcome(self.run.run_id, "failed", self.seconds, code, reason)
+        self._leave_a_status("failed", reason)
+        return "failed", reason
 
     def _reason(self, code: int) -> str:
         """The sentence that it left, else the last line that it printed."""
         if code < 0:
             name = signal.Signals(-code).name
-            return f"killed by {name}" + (": was memory used up?" if name == "SIGKILL" else "")
-        with (self.run.path / "console.log").open("rb") as log:
+            return f"killed by {name}" + (": was memory used up?" if code == -signal.SIGKILL else "")
+        with contextlib.suppress(DataError):  # a crash: what was raised, of which a traceback may print more lines
+            status = self.run.status()
+            if code == 1 and status.get("pid") == self.process.pid and status.get("reason"):
+                return status["reason"].partition("\n")[0]
+        with self.run.console.open("rb") as log:
             log.seek(self._printed_before)
             lines = log.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"ended with exit code {code}"
 
-    def _leave_a_status(self, reason: str) -> None:
+    def _leave_a_status(self, state: str, reason: str) -> None:
         """Of a process that could not say itself how it ended."""
-        try:
-            if self.run.status()["state"] == "running":
-                with self.run.locked():
-                    self.run.test = self.plan.session.test
-                    self.run.set_status("failed", reason=reason)
-        except (DataError, UsageError):  # a damaged status, or another process that goes on with the run
-            return
+        # A damaged status, another process that goes on with the run, or no space: the outcome tells in any case.
+        with contextlib.suppress(DataError, UsageError, OSError), self.run.locked():
+            status = self.run.status()
+            said = status.get("pid") == self.process.pid and status["state"] != "running"
+            if not said and status["state"] not in FINISHED:
+                self.run.test = self.plan.session.test
+                self.run.set_status(state, reason=reason)
 
 
 def of_threads(number: int) -> dict[str, str]:
-    """What tells the numerical libraries of a process how many threads to use."""
-    return {name: str(number) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    """Environment variables that allow `number` threads, or fewer where the user has said so.
+
+    As the libraries do, a variable of theirs that is not set takes the value of OMP_NUM_THREADS.
+    """
+    everywhere = os.environ.get("OMP_NUM_THREADS", "")
+    allowed = {}
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        word = os.environ.get(name, everywhere)
+        allowed[name] = str(min(number, int(word)) if word.isdecimal() and int(word) else number)
+    return allowed
 
 
 # --- the child's end ---
@@ -200,6 +242,7 @@ def places(jobs: int, device: str = "auto") -> Sequence[Place]:
     """`jobs` places on this machine: its GPUs in turn where `device` leaves the choice, and a share of its cores."""
     import torch
 
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, cores // jobs)
     gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
     return [Place(f"cuda:{number % gpus}" if gpus else device, threads) for number in range(jobs)]

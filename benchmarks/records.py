@@ -36,8 +36,14 @@ from datasets.errors import CCReIDError, DataError, UsageError
 from datasets.files import write_json, write_text
 
 HEARTBEAT_SECONDS = 30.0
+MARKS = ("spec.yaml", "status.json", "metrics.jsonl", "data.json", "environment.json", "checkpoints/last.pt")
+"""Any of them tells a run's folder from others below `runs`, such as those that `evaluate features=FILE` writes."""
 
 T = TypeVar("T")
+
+
+class BusyError(UsageError):
+    """Another process writes the run's folder."""
 
 
 @dataclass
@@ -53,9 +59,17 @@ class RunFolder:
     def run_id(self) -> str:
         return self.path.name
 
+    def exists(self) -> bool:
+        """Whether a run has written anything here; what it left may be damaged."""
+        return not self.run_id.startswith(".") and any((self.path / mark).is_file() for mark in MARKS)
+
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def console(self) -> Path:
+        return self.path / "console.log"
 
     def weights(self, selection: str) -> Path:
         return self.path / "checkpoints" / f"{selection}.safetensors"
@@ -71,11 +85,11 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for writing. Raises UsageError when another process does; the lock dies with its process."""
+        """Hold the folder for writing. Raises BusyError when another process does; the lock dies with its process."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
             if not _acquired(lock):
-                raise UsageError(f"{self.path} is being written by another process: wait for it or stop it.") from None
+                raise BusyError(f"{self.path} is being written by another process: wait for it or stop it.") from None
             for left_over in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
                 left_over.unlink()
             yield
@@ -134,7 +148,14 @@ class RunFolder:
 
     def status(self) -> dict[str, Any]:
         file = self.path / "status.json"
-        return _read(file, json.loads, dict) if file.exists() else {"state": "new"}
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {"state": "new"}
+        status = _parsed(file, text, json.loads, dict)
+        if "state" not in status:
+            raise DataError(f"{file} is damaged: restore it, or delete the run's folder to start again.")
+        return status
 
     def set_status(self, state: str, **more: Any) -> None:
         self._last_heartbeat = time.time()
@@ -221,7 +242,10 @@ def _together(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
 def _complete_lines(file: Path) -> Iterator[dict[str, Any]]:
     for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):  # the last line of a killed run may be cut off
-            yield _parsed(file, line, json.loads, dict)
+            event = _parsed(file, line, json.loads, dict)
+            if "event" not in event:
+                raise DataError(f"{file} is damaged: restore it, or delete the run's folder to start again.")
+            yield event
 
 
 def _read(file: Path, parse: Callable[[str], Any], kind: type[T]) -> T:
@@ -259,9 +283,9 @@ class RunStore:
 
     def get(self, run_id: str) -> RunFolder:
         """The folder of a run that exists, by its id, a path to it, or an unambiguous beginning of the id."""
-        for exact in (self.root / run_id, Path(run_id)):
-            if (exact / "spec.yaml").is_file():
-                return RunFolder(exact)
+        for exact in (RunFolder(self.root / run_id), RunFolder(Path(run_id))):
+            if exact.exists():
+                return exact
         matching = [run for run in self if run.run_id.startswith(run_id)]
         if len(matching) == 1:
             return matching[0]
@@ -270,12 +294,16 @@ class RunStore:
         raise UsageError(f"No run {run_id} in {self.root}: `python run.py list runs` shows what is there.")
 
     def __iter__(self) -> Iterator[RunFolder]:
-        for file in sorted(self.root.glob("*/spec.yaml")):
-            yield RunFolder(file.parent)
+        for path in sorted(self.root.glob("*/")):
+            if (run := RunFolder(path)).exists():
+                yield run
 
     def find(self, **query: Any) -> list[RunFolder]:
-        """Runs whose spec has all these values; a key is written with «__» for a dot: find(method__name="differ")."""
-        return [run for run in self if all(_lookup(run.spec(), key) == value for key, value in query.items())]
+        """Runs whose spec has all these values; a key is written with «__» for a dot: find(method__name="differ").
+
+        A run whose spec.yaml cannot be read is none of them.
+        """
+        return [run for run in self if _matches(run, query)]
 
     def group(self, *by: str) -> dict[tuple[Any, ...], list[RunFolder]]:
         """Runs by the values of these keys; without keys by everything but the seed."""
@@ -284,6 +312,14 @@ class RunStore:
             key = tuple(_lookup(run.spec(), name) for name in by) if by else (run.run_id.rpartition("-s")[0],)
             groups.setdefault(key, []).append(run)
         return groups
+
+
+def _matches(run: RunFolder, query: Mapping[str, Any]) -> bool:
+    try:
+        spec = run.spec()
+    except DataError:
+        return False
+    return all(_lookup(spec, key) == value for key, value in query.items())
 
 
 def _lookup(values: Any, key: str) -> Any:

@@ -46,6 +46,10 @@ class Resolved:
     origins: dict[str, str]
     """Dotted key → origin, for every key that a layer set; the others are defaults."""
 
+    @functools.cached_property
+    def run_id(self) -> str:
+        return self.spec.run_id
+
 
 # --- configuration files ---
 
@@ -75,6 +79,12 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from keys(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+
+
+@functools.cache
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    """`keys` of a model, looked up once however many runs are resolved; not to be changed."""
+    return dict(keys(model))
 
 
 @functools.cache
@@ -141,7 +151,7 @@ def resolve(
             raise UsageError(f"Say which {short}: {short}=NAME. Available: {', '.join(registry.entries)}.")
     method, dataset = name_of["method.name"], name_of["dataset.name"]
     spec_model = spec_class(method, dataset)
-    known = dict(itertools.chain(keys(spec_model), keys(Session)))
+    known, own = _fields(spec_model) | _fields(Session), _fields(Session)
 
     recipes = METHODS.get(method).recipes
     recipe = dataset if dataset in recipes else "*"
@@ -164,7 +174,6 @@ def resolve(
             origins[key] = layer.origin
     values |= {"method.name": method, "dataset.name": dataset}
 
-    own = {key for key, _ in keys(Session)}
     nested = _nest({key: value for key, value in values.items() if key not in own})
     spec = _validated(spec_model, nested, origins, known)
     session = _validated(Session, {key: value for key, value in values.items() if key in own}, origins, known)

@@ -27,12 +27,12 @@ class SuitePlan:
     @property
     def all(self) -> list[Resolved]:
         """Each once, though two rows may be one configuration."""
-        return list({plan.spec.run_id: plan for plans in self.plans.values() for plan in plans}.values())
+        return list({plan.run_id: plan for plans in self.plans.values() for plan in plans}.values())
 
     @property
     def rows(self) -> dict[str, str]:
         """Run id → its row."""
-        return {plan.spec.run_id: row for (row, _), plans in self.plans.items() for plan in plans}
+        return {plan.run_id: row for (row, _), plans in self.plans.items() for plan in plans}
 
 
 def plan_suite(words: Mapping[str, str], config_file: Path | None = None) -> SuitePlan:

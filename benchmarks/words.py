@@ -13,6 +13,8 @@ SHORT = NAMES | {"protocols": "evaluate.protocols"}
 """Keys that may be written short."""
 LISTS = frozenset({"evaluate.protocols"})
 """Keys whose commas separate the words of one list, instead of several runs."""
+RANGES = frozenset({"seed"})
+"""Keys whose lists may hold 0..9."""
 FOLDERS = {"data", "caption_folder", "mask_folder", "runs", "cache"}
 ENVIRONMENT = {"CCREID_DATA": "data", "CCREID_CACHE": "cache", "CCREID_RUNS": "runs"}
 """Variables that say where things are when the command line does not."""
@@ -35,13 +37,30 @@ def parse_words(words: Sequence[str]) -> dict[str, str]:
 
 
 def product(values: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Every combination of the comma lists in `values`; a value in brackets is one value."""
+    """Every combination of the comma lists in `values`; a value in brackets is one value.
+
+    In the lists of RANGES, 0..9 is ten numbers. Raises UsageError for a range that runs backwards.
+    """
     choices = [
-        [value] if key in PATHS | LISTS or value[:1] in ("[", "{") else value.split(",")
+        [value] if key in PATHS | LISTS or value[:1] in ("[", "{") else _listed(key, value)
         for key, value in values.items()
     ]
     for combination in itertools.product(*choices):
         yield {key: read_value(key, word.strip()) for key, word in zip(values, combination, strict=True)}
+
+
+def _listed(key: str, value: str) -> list[str]:
+    words = value.split(",")
+    return [number for word in words for number in _range(key, word)] if key in RANGES else words
+
+
+def _range(key: str, word: str) -> list[str]:
+    first, dots, last = word.strip().partition("..")
+    if not (dots and first.isdecimal() and last.isdecimal()):
+        return [word]
+    if int(first) > int(last):
+        raise UsageError(f"{key}={word} runs backwards: write {key}={last}..{first}.")
+    return [str(number) for number in range(int(first), int(last) + 1)]
 
 
 def read_value(key: str, word: str) -> Any:

@@ -160,12 +160,12 @@ class Reporter:
 
         from .tables import DIFFERENCES, result_tables
 
-        self.tables([table for table in result_tables(rows_of(runs)) if table.kind == DIFFERENCES])
+        self.tables(result_tables(rows_of(runs), kinds=(DIFFERENCES,)))
 
     def tables(self, tables: "Iterable[ResultTable]") -> None:
+        """On a terminal as wide as it is; in a pipe as wide as the tables are."""
         from .tables import to_console
 
-        """On a terminal as wide as it is; in a pipe as wide as the tables are."""
         console = self.console if self.console.is_terminal else Console(highlight=False, width=WIDEST_TABLE)
         for table in tables:
             console.print()

@@ -78,7 +78,7 @@ def listening(plan: "Resolved", reporter: Reporter) -> Iterator[Listeners]:
     if session.wandb == "online" and plan.origins.get("wandb") != "command line":
         raise UsageError(f"wandb=online ({plan.origins.get('wandb')}) uploads pictures: type it on the command line.")
     listeners = Listeners(reporter, [])
-    run = RunStore(session.runs).open(plan.spec.run_id)
+    run = RunStore(session.runs).open(plan.run_id)
     if reporter.leads and session.tensorboard:
         try:
             listeners.mirrors.append(TensorBoard(run))

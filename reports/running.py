@@ -1,11 +1,15 @@
 """Carrying out runs: one after the other under a live bar, or several side by side under one overview."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.interruption import StoppedError
 from datasets.errors import CCReIDError, UsageError
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
     from benchmarks.resolve import Resolved
 
 REDRAWS_PER_SECOND = 4
+WIDE = 100
+"""Columns of a terminal from which on there is room for a bar."""
+BAR_COLUMNS, NARROW_COLUMNS = 22, 32
+"""Of the bar; of everything beside a run's name in a narrow terminal."""
 
 
 Failures = dict[str, tuple[int, str]]
@@ -72,7 +80,7 @@ def tell_failures(failures: Failures, total: int) -> int:
     for run_id, (_, reason) in failures.items():
         print(f"{run_id} failed: {reason}", file=sys.stderr)
     if failures:
-        print(f"{len(failures)} of {_counted(total)} failed; the same command tries again.", file=sys.stderr)
+        print(f"{len(failures)} of {_counted(total)} failed; the same command tries them again.", file=sys.stderr)
     return next((code for code, _ in failures.values()), 0)
 
 
@@ -83,13 +91,13 @@ def _counted(runs: int) -> str:
 def _one_by_one(plans: "Sequence[Resolved]") -> Failures:
     failures: Failures = {}
     for number, plan in enumerate(plans, start=1):
-        print(f"[{number}/{len(plans)}] {plan.spec.run_id}")
+        print(f"[{number}/{len(plans)}] {plan.run_id}")
         try:
             carry_out_here(plan)
         except StoppedError:
             raise
         except CCReIDError as error:
-            failures[plan.spec.run_id] = (error.exit_code, str(error))
+            failures[plan.run_id] = (error.exit_code, str(error))
             print(error, file=sys.stderr)
     return failures
 
@@ -108,22 +116,39 @@ def carry_out_here(plan: "Resolved") -> None:
         print(folder.path)
 
 
+def carry_out_for_a_parent() -> int:
+    """The run that `benchmarks.child.Child` has sent to this process; the exit code."""
+    from benchmarks.child import BUSY, received
+    from benchmarks.records import BusyError
+
+    try:
+        carry_out_here(received())
+    except BusyError:
+        return BUSY
+    return 0
+
+
 def _side_by_side(plans: "Sequence[Resolved]", jobs: int) -> Failures:
     from benchmarks.child import places
     from benchmarks.launch import launch
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("jobs= starts processes of its own: leave either torchrun or jobs= out.")
     with Overview(quiet=plans[0].session.quiet) as overview:
-        outcomes = launch(plans, places(jobs, plans[0].session.device), overview)
-    return {
-        one.run_id: (one.exit_code if one.exit_code > 0 else 1, one.reason) for one in outcomes if not one.succeeded
-    }
+        try:
+            outcomes = launch(plans, places(jobs, plans[0].session.device), overview)
+        except StoppedError:
+            overview.close()
+            tell_failures(overview.failures, len(plans))
+            raise
+    return {one.run_id: (max(one.exit_code, 1), one.reason) for one in outcomes if not one.succeeded}
 
 
 def _print_results(plans: "Sequence[Resolved]") -> None:
-    from benchmarks.comparison import DONE, state_of
+    from benchmarks.run_states import judge
 
     reporter = Reporter()
-    if reporter.leads and (finished := [folder for folder in recorded(plans) if state_of(folder) == DONE]):
+    if reporter.leads and (finished := [folder for folder in recorded(plans) if judge(folder).counts]):
         reporter.summary(finished)
 
 
@@ -141,44 +166,84 @@ class Overview:
 
     def __init__(self, *, quiet: bool = False):
         self.reporter = Reporter(quiet=quiet)
-        terminal = self.reporter.console.is_terminal and not quiet
-        self._live = Live(console=self.reporter.console, refresh_per_second=REDRAWS_PER_SECOND, transient=True)
-        self._is_live = terminal
+        self.failures: Failures = {}
+        """Of those that have ended so far."""
+        console = self.reporter.console
+        self._live: Live | None = None
+        if console.is_terminal and not quiet:
+            self._live = Live(console=console, refresh_per_second=REDRAWS_PER_SECOND, transient=True)
+        self._said: set[str] = set()
 
     def __enter__(self) -> "Overview":
-        if self._is_live:
+        if self._live:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_live:
+        self.close()
+
+    def close(self) -> None:
+        """Take the live table off the screen."""
+        if self._live:
             self._live.stop()
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         getattr(self, "on_" + event["event"].replace("-", "_"))(event)
 
     def on_job_start(self, event: Mapping[str, Any]) -> None:
-        place = event["place"]
-        self.reporter.say(f"{event['run']}: started on {place.device}, {place.threads} threads")
+        if not self._live:
+            place = event["place"]
+            self.reporter.say(f"{event['run']}: started on {place.device}, threads: {place.threads}")
 
     def on_job_end(self, event: Mapping[str, Any]) -> None:
         outcome: Outcome = event["outcome"]
-        why = f": {outcome.reason}" if outcome.reason else ""
-        done = f"[{event['done']}/{event['total']}]"
-        self.reporter.say(f"{done} {outcome.run_id}: {outcome.state} after {duration(outcome.seconds)}{why}")
+        line = f"[{event['done']}/{event['total']}] {outcome.run_id}: {outcome.state}"
+        line += f" after {duration(outcome.seconds)}" if outcome.seconds else ""
+        line += f": {outcome.reason}" if outcome.reason else ""
+        if outcome.state == "failed":
+            self.failures[outcome.run_id] = (max(outcome.exit_code, 1), outcome.reason)
+            self.reporter.console.print(line, markup=False, style="bold red")
+        else:
+            self.reporter.say(line)
 
     def on_jobs(self, event: Mapping[str, Any]) -> None:
-        if self._is_live:
-            self._live.update(overview_table(event))
+        if not self._live:
+            self._say_once(f"{event['total']} runs: {_counts(event)}", "jobs")
+        if event["stopping"]:
+            self._say_once(f"{event['stopping']}: waiting for checkpoints; once more kills", "stopping")
+        if self._live:
+            self._live.update(overview_table(event, self.reporter.console.width))
+
+    def _say_once(self, text: str, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self.reporter.say(text)
 
 
-def overview_table(event: Mapping[str, Any]) -> Table:
-    """What runs, with its epoch; how many are done, failed, to do; when everything will be over."""
-    running, total = event["running"], event["total"]
-    waiting = total - event["done"] - event["failed"] - len(running)
+def _counts(event: Mapping[str, Any]) -> str:
+    """«3 done, 1 failed, 2 running, 4 waiting»; what is none is left out."""
+    total, running, elsewhere = event["total"], len(event["running"]), event["elsewhere"]
+    waiting = total - event["done"] - event["failed"] - running - elsewhere
+    parts = {"done": event["done"], "failed": event["failed"], "running": running, "waiting": waiting}
+    parts["run by another command"] = elsewhere
+    return ", ".join(f"{number} {what}" for what, number in parts.items() if number) or "none"
+
+
+def overview_table(event: Mapping[str, Any], width: int) -> Group:
+    """How many runs are done, failed, to do; what runs, with its epoch; when everything will be over."""
+    done = f"{event['done'] + event['failed']}/{event['total']}"
     eta = f" · about {duration(event['eta'])} left" if event["eta"] is not None else ""
-    title = f"{event['done']}/{total} done · {event['failed']} failed · {waiting} waiting{eta}"
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, show_header=False)
-    for run_id, (epoch, epochs, seconds) in running.items():
-        table.add_row(run_id, f"epoch {epoch}/{epochs}", duration(seconds))
-    return table
+    head = Text(f"{done} · {_counts(event)}{eta}", style="bold red" if event["failed"] else "bold", overflow="fold")
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    room = width - NARROW_COLUMNS - (BAR_COLUMNS if width >= WIDE else 0)
+    for run_id, one in event["running"].items():
+        share = ProgressBar(total=max(one.epochs, 1), completed=one.epoch, width=BAR_COLUMNS - 2)
+        left = f"{duration(one.left)} left" if one.left else ""
+        cells = [_end_of(run_id, room), f"epoch {one.epoch}/{one.epochs}", duration(one.seconds)]
+        rows.add_row(*cells, *([share, left, one.place.device] if width >= WIDE else []))
+    return Group(head, rows)
+
+
+def _end_of(run_id: str, columns: int) -> str:
+    """The end tells runs apart."""
+    return run_id if len(run_id) <= columns else f"…{run_id[-max(columns - 1, 1) :]}"

@@ -26,7 +26,7 @@ def on_disk(planned: SuitePlan) -> "tuple[list[Resolved], list[str]]":
     to_do = {cell: plans[0] for cell, plans in planned.plans.items() if not all(map(is_finished, plans))}
     missing = {cell: sentence for cell, plan in to_do.items() if (sentence := what_is_missing(plan))}
     there = [plan for cell, plans in planned.plans.items() if cell not in missing for plan in plans]
-    return list({plan.spec.run_id: plan for plan in there}.values()), list(_left_out(planned, missing))
+    return list({plan.run_id: plan for plan in there}.values()), list(_left_out(planned, missing))
 
 
 def _left_out(planned: SuitePlan, missing: Mapping[Cell, str]) -> Iterator[str]:

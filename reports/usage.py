@@ -25,7 +25,7 @@ of a paper's table (`list suites`, `show suite=NAME`) over the datasets that are
 and prints ours beside the published numbers; the table goes to OUT/suites/NAME/ (out=report, format=md,tex,csv,html).
 
   data=DIR            folder that holds the datasets (or the variable CCREID_DATA)
-  seed=0,1,2          one run each
+  seed=0,1,2          one run each; seed=0..9 is ten
   config=FILE         YAML or Python with any of the keys; `_base_` inherits
   plugin=FILE.py      a method or dataset of your own, docs/add-a-method.md (evaluate, show, list, check take it too)
   ablation=NAME       a row of the method's ablation table (`show method=NAME`)
@@ -80,14 +80,16 @@ the run's evaluations/, runs/features/ or runs/checkpoints/, and leaves the run'
 data; docs/evaluation.md says how to write FILE.npz."""
 
 LIST = """\
-usage: python run.py list methods|datasets|protocols|suites|published|runs [dataset=NAME] [method=NAME] [runs=DIR]
+usage: python run.py list WHAT [dataset=NAME] [method=NAME] [runs=DIR]
+       WHAT: methods, datasets, protocols, suites, published, runs, studies
 
 published: what papers report under our protocols, each number with its source and how sure it is."""
 
 SHOW = """\
-usage: python run.py show method=NAME [dataset=NAME]  |  show dataset=NAME  |  show suite=NAME  |  show run=ID
+usage: python run.py show method=NAME [dataset=NAME]  |  dataset=NAME  |  suite=NAME  |  run=ID  |  study=NAME
 
-Every key with its default, range and meaning; the paper's recipe; where the released code differs."""
+Every key with its default, range and meaning; the paper's recipe; where the released code differs.
+study: what a sweep searched and found, what fresh seeds confirmed, and how to go on (`list studies`)."""
 
 CHECK = """\
 usage: python run.py check dataset=NAME data=DIR [deep=true] [mask_folder=DIR masks.label_set=SET caption_folder=DIR]
@@ -134,10 +136,10 @@ usage: python run.py report [run=ID,ID] [method=NAME] [dataset=NAME] [out=report
        python run.py report suite=NAME [out=report] [format=md,tex,csv,html] [the other words of suite=NAME …]
 
 Every table and figure of the chosen runs (all of `runs` by default), and pages that hold them: OUT/index.html for all,
-OUT/runs/ID.html for each, self-contained, to be opened from the disk. What a run lacks (features, clothing bias, heat
-maps) is computed where its weights and the dataset's files are there, and kept in its folder. A run that is damaged or
-not finished is listed with the reason. The same runs give the same bytes. suite=NAME prints a paper's table as far as
-it has been run, and writes it to OUT/suites/NAME/; nothing is run.
+OUT/runs/ID.html for each, OUT/studies/NAME.html for each sweep, self-contained, to be opened from the disk. What a run
+lacks (features, clothing bias, heat maps) is computed where its weights and the dataset's files are there, and kept in
+its folder. A run that is damaged or not finished is listed with the reason. The same runs give the same bytes.
+suite=NAME prints a paper's table as far as it has been run, and writes it to OUT/suites/NAME/; nothing is run.
 
   queries=disagree:4+best:2+worst:4     whose nearest gallery images are shown, as for `retrieval`
   faces=blur                          hide heads in pictures
@@ -170,8 +172,9 @@ docs/retrieval.md says how to read them."""
 WANDB = """\
 usage: python run.py wandb [run=ID,ID] [method=NAME] [dataset=NAME] [wandb=offline|online] [project=NAME] [entity=NAME]
 
-Mirror runs to W&B from their folders: curves, scores, top-10 strips, rankings, tables. What is there already is left
-alone. Offline, under runs/.wandb, unless wandb=online is typed; a variable such as WANDB_MODE uploads nothing.
+Mirror runs to W&B from their folders: curves, scores, top-10 strips, rankings, tables; sweeps with their trials, tables
+and figures. What is there already is left alone. Offline, under runs/.wandb, unless wandb=online is typed; a variable
+such as WANDB_MODE uploads nothing.
 
   again=true          mirror what is there already once more
   faces=blur          hide heads in the strips

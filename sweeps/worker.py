@@ -4,22 +4,26 @@ from collections.abc import Callable
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
 from benchmarks.interruption import Interruption, StoppedError
+from datasets.errors import DataError
 
 from .plan import SweepPlan
 from .storage import Storage
-from .study import next_trial
+from .study import REASON, counted, next_trial
 from .trial import Measure, carry_out
 
 Listener = Callable[[dict[str, Any]], None]
+FAILURES = 3
+"""When so many trials have failed and none has come to an end, it is not the parameters."""
 
 
 def work(plan: SweepPlan, study: optuna.Study, storage: Storage, measure: Measure, listen: Listener) -> int:
     """Carry out trials; how many. `listen` hears trial-start, and trial-end with the trial as Optuna keeps it.
 
     Raises StoppedError after SIGTERM or SIGINT, when the running trial has left a checkpoint and is given back, and
-    DataError where the data are wrong or the storage stays away.
+    DataError where the data are wrong, the storage stays away, or the first trials all failed.
     """
     interruption = Interruption()
     done = 0
@@ -36,6 +40,18 @@ def work(plan: SweepPlan, study: optuna.Study, storage: Storage, measure: Measur
             listen({"event": "trial-start", "number": trial.number, "params": trial.params})
             carry_out(plan, study, storage, trial, measure, stop)
             done += 1
+            _require_one_success(plan, study, storage)
             ended = storage.patiently(lambda number=trial.number: study.get_trials(deepcopy=False)[number])
             listen({"event": "trial-end", "trial": ended})
         raise error
+
+
+def _require_one_success(plan: SweepPlan, study: optuna.Study, storage: Storage) -> None:
+    """Raise DataError where every trial so far has failed, and there were several."""
+    ended = counted(storage.patiently(lambda: study.get_trials(deepcopy=False)))
+    if len(ended) < min(FAILURES, plan.trials) or any(trial.state != TrialState.FAIL for trial in ended):
+        return
+    raise DataError(
+        f"All {len(ended)} trials failed, the last one in {ended[-1].user_attrs[REASON]} Mend that; the same command "
+        "goes on with the trials that are left."
+    )

@@ -17,6 +17,10 @@ def golden() -> Path:
 @pytest.fixture
 def tiny(tmp_path: Path) -> list[str]:
     """Words of an experiment that takes a second or two: a small world, a small transformer, two epochs."""
+    return tiny_words(tmp_path)
+
+
+def tiny_words(folder: Path) -> list[str]:
     return [
         "method=differ",
         "dataset=synthetic",
@@ -34,6 +38,6 @@ def tiny(tmp_path: Path) -> list[str]:
         "sampler.batch_size=16",
         "train.epochs=2",
         "device=cpu",
-        f"runs={tmp_path / 'runs'}",
-        f"cache={tmp_path / 'cache'}",
+        f"runs={folder / 'runs'}",
+        f"cache={folder / 'cache'}",
     ]

@@ -167,7 +167,7 @@ def test_what_fails_is_told_at_the_end_and_the_rest_goes_on(
     assert run.main(words) == 3
     printed = capsys.readouterr()
     assert "differ on synthetic · ablation" in printed.out, "the two others are compared"
-    assert printed.err.splitlines()[-1] == "1 of 3 runs failed; the same command tries again."
+    assert printed.err.splitlines()[-1] == "1 of 3 runs failed; the same command tries them again."
     assert f"{failing} failed: " in printed.err
 
 

@@ -116,7 +116,7 @@ def test_what_is_not_on_disk_is_said_in_one_sentence_each_and_the_rest_goes_on(
     assert any(said.startswith("+ biometric, + non-biometric, DIFFER on ltcc: left out. ") for said in printed), (
         "its captions are those of another text model, which the baseline does not read"
     )
-    assert [said.split("  ")[1:] for said in printed if "to do" in said] == [["to do", "baseline"]]
+    assert [said.split("  ")[1:] for said in printed if "  to do" in said] == [["to do", "baseline"]]
 
 
 def test_parsing_masks_that_are_not_there_are_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -138,7 +138,7 @@ def test_a_run_that_fails_leaves_the_others_and_the_table(tmp_path: Path, capsys
     assert run.main(words) == 3
     printed = capsys.readouterr()
     assert f"{first} failed: " in printed.err
-    assert printed.err.splitlines()[-1] == "1 of 3 runs failed; the same command tries again."
+    assert printed.err.splitlines()[-1] == "1 of 3 runs failed; the same command tries them again."
     assert "DIFFER, its baseline" in printed.out
 
 

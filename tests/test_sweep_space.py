@@ -38,7 +38,7 @@ def test_every_method_can_be_swept_without_a_file(method: str) -> None:
 
 
 def test_a_method_without_tunables_says_so() -> None:
-    with pytest.raises(UsageError, match="nothing to search"):
+    with pytest.raises(UsageError, match="nothing to tune"):
         read_plan({"method.name": "zeroshot", "dataset.name": "synthetic"})
 
 

@@ -36,3 +36,11 @@ def test_none_is_nothing_and_broken_brackets_are_refused() -> None:
     assert next(product({"method.triplet_margin": "none"})) == {"method.triplet_margin": None}
     with pytest.raises(UsageError, match=r"image\.mean"):
         next(product({"image.mean": "[0.5, 0.5"}))
+
+
+def test_a_range_of_seeds_is_a_list() -> None:
+    assert [one["seed"] for one in product({"seed": "0..3,7, 9..10"})] == ["0", "1", "2", "3", "7", "9", "10"]
+    assert list(product({"seed": "5..5"})) == [{"seed": "5"}]
+    assert list(product({"method.name": "a..b"})) == [{"method.name": "a..b"}], "other words keep their dots"
+    with pytest.raises(UsageError, match=r"seed=9\.\.3 runs backwards: write seed=3\.\.9"):
+        next(product({"seed": "9..3"}))

@@ -116,6 +116,7 @@ def _table(
         footnotes.listed(),
         said,
         (*measured.numbers(protocols, HEADLINE), *published_numbers(published, HEADLINE)),
+        measured.mixed,
     )
 
 

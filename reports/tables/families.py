@@ -8,18 +8,15 @@ override (camera_strength=1) does not turn the full model into that row.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.ablations import WEIGHTS, Changes, ablation_rows, loss_terms, row_without
 from benchmarks.comparison import Row
+from benchmarks.configuration_names import recipe_of
 from benchmarks.records import RunFolder
-from benchmarks.resolve import resolve
-from benchmarks.spec import to_plain
-from datasets import DATASETS
-from datasets.errors import DataError, UsageError
+from datasets.errors import DataError
 from methods import METHODS
 
 Plain = dict[str, Any]
@@ -74,15 +71,14 @@ def families(rows: Sequence[Row]) -> list[Family]:
     """The largest families of each method and dataset; every row is a member of one at most.
 
     A configuration that stands alone is a family where it is an ablation of the recipe's model. A method whose file is
-    not loaded (plugin=FILE) has none. A method's file, which imports its backbones, is only read where configurations
-    have to be told apart, or where `ablation=` was typed.
+    not loaded (plugin=FILE) has none.
     """
     groups: dict[tuple[str, str], dict[int, Plain]] = {}
     for position, row in enumerate(rows):
         groups.setdefault((row.dataset, method_of(row)), {})[position] = spec_of(row)
     found = []
     for (dataset, method), specs in groups.items():
-        overrides = _overrides(method) if len(specs) > 1 or _was_typed(rows[min(specs)]) else {}
+        overrides = _overrides(method)
         if overrides:
             found += _families(method, dataset, specs, overrides, _recipe(method, dataset, overrides))
     return found
@@ -94,31 +90,7 @@ def places(rows: Sequence[Row]) -> list[Place | None]:
     return [found.get(position) for position in range(len(rows))]
 
 
-def display_names(rows: Sequence[Row], found: Sequence[Place | None]) -> list[str]:
-    """Names as the tables print them: «method: ablation» for the rows of an ablation, else as `rows_of` does."""
-    names = []
-    for row, place in zip(rows, found, strict=True):
-        if place is None:
-            names.append(row.name)
-            continue
-        names.append(method_of(row) if place.is_full else f"{method_of(row)}: {place.name}")
-    counts = Counter(zip((row.dataset for row in rows), names, strict=True))
-    return [row.name if counts[row.dataset, name] > 1 else name for row, name in zip(rows, names, strict=True)]
-
-
 # --- matching ---
-
-
-def _was_typed(row: Row) -> bool:
-    for run in runs_of(row):
-        try:
-            commands = [str(start.get("command")) for start in run.starts()]
-            if any("ablation=" in command or " ablate " in command for command in commands):
-                return True
-        except DataError:
-            if run in row.runs:
-                raise
-    return False
 
 
 def _families(
@@ -193,15 +165,11 @@ def _overrides(method: str) -> dict[str, Changes]:
 
 
 def _recipe(method: str, dataset: str, overrides: Mapping[str, Changes]) -> Plain:
-    """What the method's recipe for the dataset says of the keys that ablations change."""
-    if dataset not in DATASETS.entries:
-        return {}
-    try:
-        plain = to_plain(resolve({"method.name": method, "dataset.name": dataset}).spec)
-    except UsageError:  # a method that has to be told more before it runs there: its recipe alone names no full model
-        return {}
+    """What the method's recipe says of the keys that ablations change; nothing where it names no full model."""
+    recipe = recipe_of(method, dataset) or {}
     factors = [f"{WEIGHTS}.{term}" for term in loss_terms(method)]
-    return {key: value_at(plain, key) for key in [*factors, *(key for row in overrides.values() for key in row)]}
+    named = [*factors, *(key for changes in overrides.values() for key in changes)]
+    return {key: recipe[key] for key in named if key in recipe}
 
 
 def value_at(spec: Plain, key: str) -> Any:

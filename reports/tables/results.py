@@ -2,7 +2,7 @@
 differences, and the further scores."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 
@@ -12,7 +12,7 @@ from benchmarks.selection import marked
 from benchmarks.statistics import Comparison, Estimate
 
 from .captions import INTERVALS, ablations_text, caption, protocols_text, remarks, seeds_text, selection_text
-from .families import display_names, places
+from .families import places
 from .measured import FURTHER, HEADLINE, SIGNIFICANT, Mark, Measured, Scored
 from .published_rows import Footnotes, known, published_cells, published_numbers, selections_text
 from .same_files import on_same_files
@@ -31,15 +31,19 @@ from .table import (
     percent,
 )
 
+KINDS = (SCORES, DIFFERENCES, RANKS)
 LONGEST_IN_HEADING = 24
 """Characters of the reference's name that a column's heading takes."""
 
 
-def result_tables(rows: Sequence[Row], published: Sequence[Published] | None = None) -> list[Table]:
+def result_tables(
+    rows: Sequence[Row], published: Sequence[Published] | None = None, kinds: Container[str] = KINDS
+) -> list[Table]:
     """All tables of the rows, dataset by dataset: scores, one table of differences per protocol, further scores.
 
     Rows whose test images differ, such as two synthetic worlds, are never in one table. `published`: what is recorded
-    of the papers, by default all of it. Raises DataError where a finished run lacks its evidence.
+    of the papers, by default all of it; `kinds`: of tables, by default all. Raises DataError where a finished run
+    lacks its evidence.
     """
     entries = load_published() if published is None else published
     by_dataset: dict[str, list[Row]] = {}
@@ -48,16 +52,18 @@ def result_tables(rows: Sequence[Row], published: Sequence[Published] | None = N
     tables: list[Table] = []
     for dataset, of_dataset in by_dataset.items():
         for label, group in on_same_files(of_dataset):
-            found = places(group)
-            measured = Measured(group, display_names(group, found), found)
-            tables += _Tables(dataset, label, measured, entries).all()
+            measured = Measured(group, [row.name for row in group], places(group))
+            tables += _Tables(dataset, label, measured, entries, kinds).all()
     return tables
 
 
 class _Tables:
     """The tables of one dataset."""
 
-    def __init__(self, dataset: str, label: str, measured: Measured, entries: Sequence[Published]):
+    def __init__(
+        self, dataset: str, label: str, measured: Measured, entries: Sequence[Published], kinds: Container[str]
+    ):
+        self.kinds = kinds
         self.where = f"{dataset} ({label})" if label else dataset
         self.file = file_name(*[part for part in (dataset, label.replace(" ", "-")) if part])
         self.measured = measured
@@ -69,10 +75,12 @@ class _Tables:
         if not self.measured.protocols:
             yield self._nothing_finished()
             return
-        yield self._scores(SCORES, HEADLINE, "mAP and rank-1")
-        for protocol in self.measured.protocols:
+        if SCORES in self.kinds:
+            yield self._scores(SCORES, HEADLINE, "mAP and rank-1")
+        for protocol in self.measured.protocols if DIFFERENCES in self.kinds else ():
             yield self._differences(protocol)
-        yield self._scores(RANKS, FURTHER, "rank-5, rank-10 and mINP")
+        if RANKS in self.kinds:
+            yield self._scores(RANKS, FURTHER, "rank-5, rank-10 and mINP")
 
     def _first_cells(self, place: int) -> list[Cell]:
         """Method, selection, seeds."""
@@ -128,6 +136,7 @@ class _Tables:
             footnotes.listed(),
             said,
             (*numbers, *published_numbers(of_papers, metrics)),
+            measured.mixed,
         )
 
     def _of_paper(self, method: str, metrics: Sequence[str]) -> list[Published]:
@@ -190,6 +199,7 @@ class _Tables:
             (),
             said,
             measured.numbers([protocol], [metric]),
+            measured.mixed,
         )
 
 

@@ -9,7 +9,7 @@ from datasets.files import write_text
 
 from . import as_html, as_latex
 from .ablation import ablation_tables
-from .as_csv import csv_of
+from .as_csv import csv_of, to_csv
 from .as_markdown import to_markdown
 from .results import result_tables
 from .table import Table
@@ -62,7 +62,8 @@ def _latex(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:
 
 def _csv(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:
     for name, tables in documents.items():
-        yield f"{name}.csv", csv_of(dict.fromkeys(number for table in tables for number in table.numbers))
+        numbers = dict.fromkeys(number for table in tables for number in table.numbers)
+        yield f"{name}.csv", csv_of(numbers) if numbers else "".join(map(to_csv, tables))
 
 
 def _html(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:
