@@ -110,19 +110,22 @@ def _print_planned(plans: "Sequence[Resolved]", show: str | None, dry: str | Non
 def suite(values: dict[str, str], *, run_missing: bool = True) -> int:
     from benchmarks.suite_plans import plan_suite
     from reports.running import read_jobs
-    from reports.suites import carry_out_suite, show_suite
+    from reports.suites import carry_out_suite, on_disk, show_suite
     from reports.tables import read_formats
 
     config, show, dry, jobs, out, formats = (
         values.pop(key, None) for key in ("config", "print", "dry", "jobs", "out", "format")
     )
     planned = plan_suite(values, Path(config) if config else None)
-    if _print_planned(planned.all, show, dry, planned.rows):
+    number, kinds = read_jobs(jobs), read_formats(formats)
+    if not run_missing:
+        show_suite(planned, _out(out), kinds)
         return 0
-    if run_missing:
-        return carry_out_suite(planned, read_jobs(jobs), _out(out), read_formats(formats))
-    show_suite(planned, _out(out), read_formats(formats))
-    return 0
+    plans, left_out = on_disk(planned) if show is None else (planned.all, [])
+    _print(left_out)
+    if _print_planned(plans, show, dry, planned.rows):
+        return 0
+    return carry_out_suite(planned, plans, number, _out(out), kinds)
 
 
 def ablate(words: Sequence[str]) -> int:

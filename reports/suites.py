@@ -3,6 +3,7 @@ shows what is there."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.child import is_finished
 from benchmarks.comparison import Row, rows_of
@@ -14,32 +15,37 @@ from .console import Reporter
 from .running import recorded, run_missing, tell_failures
 from .tables import suite_table, write
 
+if TYPE_CHECKING:
+    from benchmarks.resolve import Resolved
+
 FOLDER = "suites"
 
 
-def carry_out_suite(planned: SuitePlan, jobs: int | None, out: Path, formats: Sequence[str]) -> int:
-    """Run what is missing and can be run, and show the table; the exit code of the first run that failed."""
+def on_disk(planned: SuitePlan) -> "tuple[list[Resolved], list[str]]":
+    """What is finished or can be tried, and a sentence for each dataset, or some rows on it, that is left out."""
     to_do = {cell: plans[0] for cell, plans in planned.plans.items() if not all(map(is_finished, plans))}
     missing = {cell: sentence for cell, plan in to_do.items() if (sentence := what_is_missing(plan))}
-    with Reporter() as reporter:
-        for line in _left_out(planned, missing):
-            reporter.say(line)
     there = [plan for cell, plans in planned.plans.items() if cell not in missing for plan in plans]
-    wanted = list({plan.run_id: plan for plan in there}.values())
-    failures = run_missing(wanted, jobs)
-    show_suite(planned, out, formats)
-    return tell_failures(failures, len(wanted))
+    return list({plan.run_id: plan for plan in there}.values()), list(_left_out(planned, missing))
 
 
 def _left_out(planned: SuitePlan, missing: Mapping[Cell, str]) -> Iterator[str]:
-    """One sentence for a dataset, or for some rows on it, and why."""
     rows_of_sentence: dict[tuple[str, str], list[str]] = {}
     for (row, dataset), sentence in missing.items():
         rows_of_sentence.setdefault((dataset, sentence), []).append(row)
     for (dataset, sentence), rows in rows_of_sentence.items():
         everything = len(rows) == sum(of == dataset for _, of in planned.plans)
         who = dataset if everything else f"{', '.join(rows)} on {dataset}"
-        yield f"{who} is left out: {sentence}"
+        yield f"{who}: left out. {sentence}"
+
+
+def carry_out_suite(
+    planned: SuitePlan, plans: "Sequence[Resolved]", jobs: int | None, out: Path, formats: Sequence[str]
+) -> int:
+    """Run what is missing of `plans` and show the table; the exit code of the first run that failed."""
+    failures = run_missing(plans, jobs)
+    show_suite(planned, out, formats)
+    return tell_failures(failures, len(plans))
 
 
 def show_suite(planned: SuitePlan, out: Path, formats: Sequence[str]) -> None:
