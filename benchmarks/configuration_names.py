@@ -25,7 +25,7 @@ Plain = Mapping[str, Any]
 def configuration_names(specs: Mapping[str, Plain]) -> dict[str, str]:
     """{group: spec} → {group: name}. Names of one dataset are unique.
 
-    A group is a run's id without its seed; it names itself where its spec is empty.
+    A group is a run's id without its seed; it names itself where its spec is empty, or is that of a copied folder.
     """
     names = {group: group for group in specs}
     by_method: dict[tuple[str, str], dict[str, Plain]] = {}
@@ -35,8 +35,12 @@ def configuration_names(specs: Mapping[str, Plain]) -> dict[str, str]:
     for (dataset, method), members in by_method.items():
         found = _beside_the_recipe(method, dataset, members) or _beside_each_other(method, members)
         times = Counter(found.values())
-        for group, name in found.items():
-            names[group] = name if name and times[name] == 1 else f"{method} ({group.rpartition('-')[2]})"
+        clear = {
+            group: name if name and times[name] == 1 else f"{method} ({group.rpartition('-')[2]})"
+            for group, name in found.items()
+        }
+        times = Counter(clear.values())
+        names |= {group: name if times[name] == 1 else group for group, name in clear.items()}
     return names
 
 

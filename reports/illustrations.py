@@ -118,7 +118,8 @@ class Illustrator:
                         self.problems.add(f"{what}: {picture}", facts)
                     else:
                         for sentence in picture.left_out:
-                            self.problems.add(f"{picture.title} is without a seed: {sentence}", facts)
+                            if not self.problems.known(sentence):
+                                self.problems.add(f"{picture.title} is without a seed: {sentence}", facts)
                         yield shown(picture.title, picture.caption, picture.png)
             except NothingToShowError as reason:
                 self.remarks.append(str(reason))
@@ -130,20 +131,24 @@ class Illustrator:
 
         With a `folder` the strips also lie there, and pages of them for print, PNG and PDF.
         """
+        runs = [one for one in runs if self._reopened(one)]  # one without its plugin is named, and the others are shown
+        if not runs:
+            return []
         found: list[Gallery] = []
         every: dict[int, Strip] = {}
-        dataset = runs[0].dataset
-        with self.problems.noted(f"retrieval on {dataset}", runs[0] if len(runs) == 1 else None):
+        dataset, alone = runs[0].dataset, runs[0] if len(runs) == 1 else None
+        with self.problems.noted(f"retrieval on {dataset}", alone):
             folders = [one.run for one in runs]
             names = self._named(folders)
             protocol = common_protocol(folders)
             for part in _parts(how):
-                if part.startswith(DISAGREE) and len(runs) < 2:
+                if part.startswith(DISAGREE) and alone:
                     continue
-                made = strips(folders, protocol, choose_queries(folders, protocol, part), self.options, names)
-                every |= {strip.row: strip for strip in made}
-                pictures = tuple(self._strip(strip, folder) for strip in made)
-                found.append(Gallery(f"{_title(part, names)}, {dataset}, {protocol}", pictures, NEAREST))
+                with self.problems.noted(f"retrieval on {dataset}", alone):  # a choice without a query ends no other
+                    made = strips(folders, protocol, choose_queries(folders, protocol, part), self.options, names)
+                    every |= {strip.row: strip for strip in made}
+                    pictures = tuple(self._strip(strip, folder) for strip in made)
+                    found.append(Gallery(f"{_title(part, names)}, {dataset}, {protocol}", pictures, NEAREST))
             if folder is not None:
                 save_pages(list(every.values()), read_lists(folders, protocol), folder)
         return found

@@ -219,8 +219,13 @@ def test_a_hash_tells_apart_what_differs_in_too_much(tmp_path: Path) -> None:
 
 
 def test_names_are_unique(tmp_path: Path) -> None:
-    """Equal configurations of different versions have different hashes."""
+    """Equal configurations of different versions have different hashes, those of a copied folder not even that."""
     assert names(tmp_path, {}, {}) == ["ours (0000)", "ours (0001)"]
+    copied = started(tmp_path, "world-ours-copy-0000-s0")
+    assert [row.name for row in rows_of([*list(RunStore(tmp_path))[:1], copied])] == [
+        "world-ours-0000",
+        "world-ours-copy-0000",
+    ]
 
 
 def differ(root: Path, *words: dict[str, Any]) -> list[RunFolder]:
