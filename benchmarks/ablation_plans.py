@@ -64,6 +64,7 @@ def _of_one_model(
     plans: dict[str, Resolved] = {}
     row_of: dict[str, str] = {}
     said: list[str] = []
+    refused: dict[str, list[str]] = {}
     for row, changes in rows.items():
         layer = Layer(f"ablation {row}", changes)
         try:
@@ -71,13 +72,14 @@ def _of_one_model(
         except UsageError as error:  # the full model is fine: the row asks for what the method cannot do
             if wanted:
                 raise
-            said.append(f"{where}: {row} is left out. {error}")
+            refused.setdefault(str(error), []).append(row)
             continue
         same = row_of.get(of_row[0].run_id, row)
         if same != row:
             said.append(f"{where}: {row} is the same configuration as {same}, and runs once.")
         plans |= {plan.run_id: plan for plan in of_row}
         row_of |= {plan.run_id: same for plan in of_row}
+    said += [f"{where}: left out {', '.join(names)}. {reason}" for reason, names in refused.items()]
     configurations = len(set(row_of.values()))
     if configurations == 1:
         raise UsageError(f"{where}: nothing is left to compare the full model with. {' '.join(said)}".rstrip())

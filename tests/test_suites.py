@@ -1,5 +1,6 @@
 """Suites: the papers' tables as data, and one command that runs what is missing and shows all of a table."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from datasets.errors import DataError
 from reports.tables import Table, suite_table, to_csv, to_latex
 from tests.evidence_runs import write_run
 
+PAGE = Path(__file__).parent.parent / "docs/suites.md"
 REDUCED = ["suite=synthetic", "reduced=true", "device=cpu", "quiet=true"]
 
 
@@ -194,6 +196,11 @@ def test_differences_are_ours_minus_the_published_number(tmp_path: Path) -> None
     assert '"IFD, published"' in csv_line
 
 
+def test_a_caption_says_when_ours_and_theirs_are_of_other_epochs(tmp_path: Path) -> None:
+    table = recorded(tmp_path, plan_suite({"suite": "cssc_main", "method.name": "cssc", "seed": "0"}), prcc=0.5)
+    assert "the best epoch on the test set, ours is not: select.rule=oracle" in table.caption
+
+
 def test_a_number_from_memory_is_marked(tmp_path: Path) -> None:
     table = recorded(tmp_path, plan_suite({"suite": "differ_main", "method.name": "cal", "dataset.name": "ccvid"}))
     assert line(table, "CAL, published")["cloth-changing", "mAP"] == "79.6 ‡"
@@ -232,6 +239,13 @@ def test_a_suite_may_be_a_file_of_one_s_own(tmp_path: Path, own: dict) -> None:
     assert plan.spec.seed == 3
     assert dict(plan.spec.method.weights)["triplet"] == 0.5
     assert plan.origins["method.weights.triplet"] == "suite mine"
+
+
+def test_the_example_of_the_docs_is_a_suite(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    file = tmp_path / "mine.yaml"
+    file.write_text(example, encoding="utf-8")
+    assert len(plan_suite({"suite": str(file)}).all) == 18, "three rows that are run, two datasets, three seeds"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import get_args
 from benchmarks import suite as suites
 from benchmarks.comparison import Row
 from benchmarks.published import Published, load_published
-from benchmarks.selection import marked
+from benchmarks.selection import ORACLE, marked
 from benchmarks.suite import Suite, published_of
 
 from .captions import caption, remarks, seeds_text, selection_text
@@ -22,6 +22,11 @@ from .table import MISSING, SUITE, Cell, Column, Number, Table, file_name, perce
 Results = Mapping[tuple[str, str], Row]
 """(name of a row, dataset) → its seeds, of those that were started."""
 
+MINUS_PUBLISHED = ", ours − published"
+OTHER_EPOCH = (
+    f"Published under {marked(ORACLE)} is the best epoch on the test set, ours is not: "
+    f"select.rule={ORACLE} chooses as they do."
+)
 DIFFERENCE = "Differences are ours − published, in points; *: the published number lies outside of our 95 % interval."
 
 
@@ -96,7 +101,7 @@ class _SuiteTable:
             self.suite.note or "",
             selection_text(row.selections for row in rows) if rows else "",
             seeds_text(rows),
-            DIFFERENCE if any(" − " in line[0].text for line in lines) else "",
+            *self._about_differences(rows, lines),
             f"Not run here: {', '.join(absent)}." if absent and any(row.method for row in self.suite.rows) else "",
             *said,
         )
@@ -122,6 +127,15 @@ class _SuiteTable:
             tuple(self._numbers()),
         )
 
+    def _about_differences(self, rows: Sequence[Row], lines: Sequence[tuple[Cell, ...]]) -> Iterator[str]:
+        if not any(line[0].text.endswith(MINUS_PUBLISHED) for line in lines):
+            return
+        yield DIFFERENCE
+        compared = [entry for row in self.suite.rows if row.method for entry in self.published[row.name].values()]
+        ours = {rule for row in rows for rule in row.selections}
+        if ORACLE not in ours and any(entry.selection == ORACLE for entry in compared):
+            yield OTHER_EPOCH
+
     # --- the lines of a row ---
 
     def _lines(self, row: suites.Row) -> Iterator[tuple[Cell, ...]]:
@@ -144,7 +158,7 @@ class _SuiteTable:
         if row.method and entries:
             differences = [self._difference_cell(row.name, column, metric) for column, metric in self.shown]
             if any(cell.value is not None for cell in differences):
-                name = f"{row.name}, ours − published"
+                name = f"{row.name}{MINUS_PUBLISHED}"
                 yield (Cell(name, name), Cell(), Cell(), *differences)
 
     def _ours(self, name: str) -> tuple[Cell, ...]:
