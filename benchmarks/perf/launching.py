@@ -4,12 +4,14 @@
     python -m benchmarks.perf.launching rounds=5 runs=1000
 
 Overhead: the same small run by `python run.py …`, by `… jobs=1`, and as a child of a process that has been running for
-a while, as all runs of a product or a sweep are; in turns, each in a folder of its own, the median of the differences.
+a while, as all runs of a product or a sweep are; in turns, the median of the differences. In brackets processor
+seconds, which mean something on a busy machine, too.
 Scheduling: as many runs as `runs` says, copied from one real run, are looked at again: resolving their words, finding
 them done, and the whole command until its first line and its end.
 """
 
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -24,6 +26,7 @@ from benchmarks.resolve import Resolved, resolve
 from benchmarks.words import parse_words, product
 from datasets.errors import CCReIDError, UsageError
 
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 SMALL = (
     *("method=baseline", "dataset=synthetic", "dataset.people=12", "dataset.test_people=4", "dataset.tracklets=1"),
     *("dataset.frames=2", "dataset.height=64", "image.height=32", "image.width=16", "method.backbone=resnet10t"),
@@ -57,8 +60,8 @@ def plans_of(folder: Path, *words: str) -> list[Resolved]:
     return [resolve(values) for values in product(parse_words(every))]
 
 
-def overhead(folder: Path, rounds: int) -> list[dict[str, float]]:
-    """Seconds of the three ways in each round; each round begins with another."""
+def overhead(folder: Path, rounds: int) -> list[dict[str, tuple[float, float]]]:
+    """(seconds, processor seconds) of the three ways in each round; each round begins with another."""
     timed(folder, "seed=999999")  # decodes the images
     as_child(folder, "seed=999998")  # imports
     ways = [
@@ -69,8 +72,18 @@ def overhead(folder: Path, rounds: int) -> list[dict[str, float]]:
     found = []
     for number in range(rounds):
         turn = ways[number % 3 :] + ways[: number % 3]
-        found.append({name: way(f"seed={3 * number + place}") for place, (name, way) in enumerate(turn)})
+        one = {}
+        for place, (name, way) in enumerate(turn):
+            before = _processor()
+            seconds = way(f"seed={3 * number + place}")
+            one[name] = (seconds, _processor() - before)
+        found.append(one)
     return found
+
+
+def _processor() -> float:
+    """Seconds of processors that this process and those it started have used."""
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, WHO))
 
 
 def fabricated(folder: Path, number: int) -> str:
@@ -119,10 +132,10 @@ def main(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         found = overhead(Path(name), int(values["rounds"]))
     for one in found:
-        print("   ".join(f"{way} {seconds:6.2f} s" for way, seconds in sorted(one.items())))
+        print("   ".join(f"{way} {seconds:6.2f} s ({used:5.2f})" for way, (seconds, used) in sorted(one.items())))
     for way, what in (("child", "a run that a running process starts"), ("jobs=1", "the whole command with jobs=1")):
-        more = statistics.median(one[way] - one["bare"] for one in found)
-        print(f"{what}: {more:+.2f} s (median of the differences to the bare command)")
+        more, used = (statistics.median(one[way][part] - one["bare"][part] for one in found) for part in (0, 1))
+        print(f"{what}: {more:+.2f} s, {used:+.2f} processor seconds (medians of the differences to the bare command)")
     with tempfile.TemporaryDirectory() as name:
         folder, number = Path(name), int(values["runs"])
         seeds = fabricated(folder, number)
