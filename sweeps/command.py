@@ -47,7 +47,9 @@ def sweep(values: Mapping[str, str], words: Sequence[str], listen: Listener) -> 
     plan = read_plan(values)
     folder = StudyFolder(plan.base.session.runs, plan.name)
     require_validation(plan.base)
-    storage = open_storage(folder, plan.storage, plan.grace)
+    storage = open_storage(
+        folder, plan.storage, plan.grace, lambda message: listen({"event": "warning", "message": message})
+    )
     return Sweep(plan, folder, storage, open_study(plan, storage), words, listen).carry_out()
 
 
