@@ -12,7 +12,7 @@ from benchmarks.interruption import Interruption
 from benchmarks.plugins import loaded_files
 from datasets.errors import DataError
 
-from .plan import STORAGE_VARIABLE
+from .storage import STORAGE_VARIABLE
 
 FOLLOWS = "CCREID_FOLLOWS_PARENT"
 """Variable that tells a worker to end with whoever started it."""

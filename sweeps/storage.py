@@ -23,6 +23,8 @@ from datasets.errors import UsageError
 from .journal import Journal, held
 
 T = TypeVar("T")
+STORAGE_VARIABLE = "CCREID_STORAGE"
+"""Names the database where no word does."""
 WORKER = "worker"
 """Attribute of a trial: who runs it."""
 

@@ -428,7 +428,7 @@ def command_line(process: int) -> str:
 def _wait(sweep: subprocess.Popen, until: Callable[[], bool]) -> None:
     while not until():
         assert sweep.poll() is None, "the sweep ended too early"
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def _worker_in_mid_trial(sweep: subprocess.Popen) -> int:
