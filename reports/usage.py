@@ -67,7 +67,11 @@ chosen, and only then it and the paper's configuration are tested. The same comm
   study=NAME              its name; made of what it searches when not given
   storage=postgresql://USER@HOST/DB  for several machines (or CCREID_STORAGE); a journal beside the runs when not given
   join=true               on another machine: work on the trials, leave confirming to the first command
-  config=FILE ablation=NAME data=DIR runs=DIR device=cuda …     as for train"""
+  grace=60                seconds without a sign of life after which a worker of a database counts as dead
+  launcher=slurm slurm.partition=… slurm.time=240 …  workers as jobs of a cluster; wait=false only submits them
+  config=FILE ablation=NAME data=DIR runs=DIR device=cuda …     as for train
+
+docs/sweeps.md and docs/several-machines.md say more."""
 
 EVALUATE = """\
 usage: python run.py evaluate run=ID [selection=last|validation|oracle] [protocols=all] [evaluate.KEY=VALUE …]

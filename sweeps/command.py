@@ -4,12 +4,14 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
-from benchmarks.child import Outcome, Place, folder_of, follow_the_parent, places
+from benchmarks.child import Outcome, Place, folder_of, follow_the_parent, is_finished, places
 from benchmarks.data import ExperimentData, open_dataset
+from benchmarks.interruption import Interruption
 from benchmarks.launch import launch
 from benchmarks.resolve import Resolved
 from benchmarks.selection import VALIDATION
@@ -20,14 +22,17 @@ from .confirmation import DEFAULTS, Score, confirm, on_the_test_split
 from .crew import FOLLOWS, Crew
 from .measuring import RunMeasure
 from .plan import SweepPlan, read_plan
+from .slurm import Cluster, ended
 from .snapshot import snapshot
-from .storage import Storage, open_storage
+from .storage import STORAGE_VARIABLE, Storage, open_storage
 from .study import counted, open_study, replace_lost
 from .worker import Listener, work
 
 PICTURE_SECONDS = 2.0
 """Between two pictures of a study that goes on."""
 WAITING_SECONDS = 1.0
+CLUSTER_SECONDS = 15.0
+"""Between two questions to a cluster, which serves others, too."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,9 @@ def sweep(values: Mapping[str, str], words: Sequence[str], listen: Listener) -> 
     plan = read_plan(values)
     folder = StudyFolder(plan.base.session.runs, plan.name)
     require_validation(plan.base)
-    storage = open_storage(folder, plan.storage, plan.grace)
+    storage = open_storage(
+        folder, plan.storage, plan.grace, lambda message: listen({"event": "warning", "message": message})
+    )
     return Sweep(plan, folder, storage, open_study(plan, storage), words, listen).carry_out()
 
 
@@ -79,10 +86,10 @@ class Sweep:
         self.listen({"event": "study-start", "plan": plan, "done": len(counted(self._trials())), "folder": self.folder})
         while self._left():
             self._work()
-            if plan.join:
+            if plan.join or not plan.wait:
                 break
             self._wait_for_others()
-        if plan.join:
+        if plan.join or self._left():
             return SweepResult(self._picture(), self.folder)
         confirmation = self._confirm()
         if confirmation is not None:
@@ -100,13 +107,44 @@ class Sweep:
 
     def _work(self) -> None:
         device = self.plan.base.session.device
-        if self.plan.workers > 1:
+        if self.plan.slurm is not None:
+            self._on_the_cluster("trials", self.plan.workers, "join=true")
+        elif self.plan.workers > 1:
             crew = Crew(self.words, places(self.plan.workers, device), self.folder.path / "workers")
             crew.watch(self._look, lambda message: self.listen({"event": "warning", "message": message}))
         else:
             (place,) = places(1, device)
             place = Place(place.device, int(os.environ.get("OMP_NUM_THREADS", place.threads)))
             work(self.plan, self.study, self.storage, RunMeasure(self.plan, place), self._heard)
+
+    def _on_the_cluster(self, purpose: str, tasks: int, *words: str) -> Path:
+        """Until the jobs have ended, or there are no trials left for them; where their logs are."""
+        if self.plan.slurm is None:
+            raise RuntimeError("no cluster was asked for")
+        url = self.plan.storage
+        place = self.folder.path / "slurm"
+        cluster = Cluster(
+            self.plan.slurm,
+            self.plan.name,
+            place,
+            self.plan.base.session.device,
+            None if url is None else (STORAGE_VARIABLE, url),
+        )
+        before = len(counted(self._trials()))
+        job, new = cluster.submitted(purpose, tasks, [*self.words, *words])
+        said = f"submitted to Slurm with {tasks} tasks" if new else "is still queued or runs"
+        self.listen({"event": "note", "message": f"job {job} {said}: logs in {place}, `scancel {job}` ends it"})
+        if not self.plan.wait and purpose == "trials":
+            return place
+        with Interruption().listening():
+            while cluster.is_alive(job) and (purpose != "trials" or self._left()):
+                self._look()
+                time.sleep(CLUSTER_SECONDS)
+        if purpose == "trials" and self._left() and len(counted(self._trials())) == before:
+            raise DataError(
+                f"Slurm job {job} has ended without a trial: see {place}; the same command submits it again."
+            )
+        return place
 
     def _heard(self, event: dict) -> None:
         self.listen(event)
@@ -171,6 +209,10 @@ class Sweep:
         if not runs:
             return []
         self.listen({"event": "confirming", "runs": len(runs), "test": runs[0].session.test})
+        if self.plan.slurm is not None:
+            left = [run for run in runs if not is_finished(run)]
+            logs = self._on_the_cluster("confirm", min(self.plan.workers, len(left))) if left else self.folder.path
+            return [ended(run, logs) for run in runs]
         return launch(runs, places(self.plan.workers, self.plan.base.session.device), self.listen)
 
     def _score(self, run: Resolved, outcome: Outcome) -> Score:

@@ -12,8 +12,12 @@ from benchmarks.interruption import Interruption
 from benchmarks.plugins import loaded_files
 from datasets.errors import DataError
 
+from .storage import STORAGE_VARIABLE
+
 FOLLOWS = "CCREID_FOLLOWS_PARENT"
 """Variable that tells a worker to end with whoever started it."""
+REPLACED = ("workers", "join", "device", "launcher", "storage")
+"""Words that a worker gets in another way."""
 POLL_SECONDS = 0.2
 STOP_SECONDS = 150.0
 """How long a worker may take to let its run write a checkpoint."""
@@ -30,7 +34,7 @@ class Crew:
         self._told: set[int] = set()
 
     def _start(self, words: Sequence[str], place: Place, log: Path) -> subprocess.Popen[bytes]:
-        kept = [word for word in words if word.partition("=")[0] not in ("workers", "join", "device", "launcher")]
+        kept = [word for word in words if word.partition("=")[0] not in REPLACED]
         kept += [f"plugin={file}" for file in loaded_files()]
         with log.open("wb") as file:
             return subprocess.Popen(  # noqa: S603 (this program)
@@ -38,7 +42,7 @@ class Crew:
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **of_threads(place.threads), FOLLOWS: "1"},
+                env={**os.environ, **of_threads(place.threads), **_storage(words), FOLLOWS: "1"},
                 start_new_session=True,
             )
 
@@ -88,6 +92,12 @@ class Crew:
                 how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
                 why = f" ({_last_line(log)})" if code > 0 else ""
                 say(f"worker {number + 1} {how}{why}; another worker, or the next command, repeats its trial")
+
+
+def _storage(words: Sequence[str]) -> dict[str, str]:
+    """In the environment, since command lines are for everyone on the machine to see, and it may hold a password."""
+    given = [word.removeprefix("storage=") for word in words if word.startswith("storage=")]
+    return {STORAGE_VARIABLE: given[-1]} if given else {}
 
 
 def _last_line(log: Path) -> str:

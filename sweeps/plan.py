@@ -16,8 +16,10 @@ from benchmarks.words import NAMES, read_value
 from datasets.errors import UsageError, did_you_mean
 from methods import METHODS
 
+from . import slurm
 from .objectives import Objective, read_objectives
 from .space import PREFIX, build_space, check_ends, grid_size, read_space
+from .storage import STORAGE_VARIABLE
 
 OWN = {
     "trials": "50",
@@ -36,13 +38,13 @@ OWN = {
     "space": "",
     "join": "false",
     "launcher": "",
+    "wait": "true",
     "config": "",
     "ablation": "",
 }
 """Keys of the verb and what they are when not given; all others belong to the runs."""
 SAMPLERS = ("tpe", "gp", "qmc", "random", "grid")
 PRUNERS = ("median", "none")
-STORAGE_VARIABLE = "CCREID_STORAGE"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class SweepPlan:
     """Words after `sweep` that go on with it, without those that say where things are."""
     join: bool
     """Only work on trials of a study that another command began and will finish."""
+    slurm: slurm.SlurmOptions | None
+    """Submit the workers to a cluster."""
+    wait: bool
+    """For them."""
 
     def configuration(self, params: Mapping[str, Value], seed: int, *, test: bool = False) -> Resolved:
         """What a run of these parameters is. Raises UsageError where they do not go together."""
@@ -106,13 +112,13 @@ class SweepPlan:
         return " ".join(shlex.quote(f"{key}={as_typed(value)}") for key, value in given.items())
 
 
-NOT_REPEATED = frozenset({"storage", "join", "launcher", "workers", *Session.model_fields})
+NOT_REPEATED = frozenset({"storage", "join", "launcher", "wait", "workers", *Session.model_fields})
 """Words that say where and how, not what."""
 
 
 def _command(values: Mapping[str, str]) -> str:
     short = {full: name for name, full in NAMES.items()}
-    kept = {key: word for key, word in values.items() if key not in NOT_REPEATED}
+    kept = {key: word for key, word in values.items() if key not in NOT_REPEATED and not key.startswith(slurm.PREFIX)}
     return " ".join(shlex.quote(f"{short.get(key, key)}={word}") for key, word in kept.items())
 
 
@@ -163,6 +169,8 @@ def read_plan(values: Mapping[str, str]) -> SweepPlan:
         grace=_whole("grace", own["grace"], 2),
         command=_command(values),
         join=_one_of("join", own["join"], ("false", "true")) == "true",
+        slurm=slurm.read_slurm(values, own["launcher"]),
+        wait=_one_of("wait", own["wait"], ("false", "true")) == "true",
     )
     check_ends(base, space, lambda params: plan.configuration(params, seeds[0]))
     return SweepPlan(**{**vars(plan), "name": _name(own["study"], plan)})
@@ -170,7 +178,7 @@ def read_plan(values: Mapping[str, str]) -> SweepPlan:
 
 def _of_runs(values: Mapping[str, str]) -> dict[str, Any]:
     """The words that every run gets. Raises UsageError for a list, since a study is of one configuration."""
-    found = {key: word for key, word in values.items() if key not in OWN and not key.startswith(PREFIX)}
+    found = {key: word for key, word in values.items() if key not in OWN and not key.startswith((PREFIX, slurm.PREFIX))}
     for key in ("test", "wandb"):
         if key in found:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Where a study lives: a journal beside the runs, or PostgreSQL for several machines. Both say which trials are stale.
+"""Where a study lives: a journal beside the runs, or PostgreSQL (postgresql.py). Both say which trials are stale.
 
 A trial that is running and whose worker is dead is lost. In the journal a worker holds a lock as long as it lives; in
 PostgreSQL it leaves heartbeats (Optuna's). What decides how many trials there are happens one process at a time
@@ -8,27 +8,25 @@ PostgreSQL it leaves heartbeats (Optuna's). What decides how many trials there a
 import contextlib
 import fcntl
 import re
-import time
 import uuid
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.studies import StudyFolder
-from datasets.errors import DataError, UsageError
+from datasets.errors import UsageError
 
 from .journal import Journal, held
 
 T = TypeVar("T")
+STORAGE_VARIABLE = "CCREID_STORAGE"
+"""Names the database where no word does."""
 WORKER = "worker"
 """Attribute of a trial: who runs it."""
-PATIENCE_SECONDS = 300.0
-"""How long a database may be away before a worker gives up."""
 
 
 class Storage(Protocol):
@@ -60,8 +58,11 @@ class Storage(Protocol):
         ...
 
 
-def open_storage(folder: StudyFolder, url: str | None, grace: int) -> Storage:
-    """`url`: None for the journal. `grace`: seconds without a heartbeat after which a worker counts as dead.
+def open_storage(
+    folder: StudyFolder, url: str | None, grace: int, warn: Callable[[str], None] = lambda message: None
+) -> Storage:
+    """`url`: None for the journal. `grace`: seconds without a heartbeat after which a worker counts as dead. `warn`
+    hears of a database that is away for a while.
 
     Raises UsageError for a URL of another kind, DataError where the storage cannot be reached or written.
     """
@@ -72,11 +73,14 @@ def open_storage(folder: StudyFolder, url: str | None, grace: int) -> Storage:
             f"storage={without_password(url)}: write postgresql://USER@HOST/DATABASE, or leave it out for a journal in "
             f"{folder.path} (SQLite is not made for several processes)."
         )
-    return PostgreSQL(url, folder.name, grace)
+    from .postgresql import PostgreSQL
+
+    return PostgreSQL(url, folder.name, grace, warn)
 
 
 def without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", url)
+    """To be shown: neither user:PASSWORD@ nor ?password=PASSWORD, also where it holds an @ itself."""
+    return re.sub(r"((?:^|[?&])(?:ssl)?password=)[^&]*", r"\1…", re.sub(r"(://[^:/@]*):.*@", r"\1:…@", url))
 
 
 class JournalFile:
@@ -104,7 +108,7 @@ class JournalFile:
         """The lock says it."""
 
     def fail_stale(self, study: optuna.Study) -> None:
-        for trial in _running(study):
+        for trial in running(study):
             if not self._lives(trial.user_attrs.get(WORKER)):
                 study.tell(trial.number, state=TrialState.FAIL)
 
@@ -121,7 +125,7 @@ class JournalFile:
         return action()
 
 
-def _running(study: optuna.Study) -> list[FrozenTrial]:
+def running(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
@@ -135,85 +139,3 @@ def is_held(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-class PostgreSQL:
-    """A database that workers of several machines reach. It may be restarted while they work."""
-
-    def __init__(self, url: str, study: str, grace: int):
-        from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-
-        self.shown = without_password(url)
-        interval = max(1, grace // 4)
-        self._interval, self._last_beat = interval, 0.0
-        self._key = int.from_bytes(study.encode()[-7:], "big")  # of the advisory lock; a collision only makes wait
-        engine = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self.backend: RDBStorage = RDBStorage(
-                    re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url),
-                    engine_kwargs=engine,
-                    heartbeat_interval=interval,
-                    grace_period=grace,
-                )
-        except ImportError:
-            raise UsageError("storage=postgresql://… needs a package: pip install 'psycopg[binary]'.") from None
-        except (SQLAlchemyError, ArgumentError, optuna.exceptions.OptunaError) as error:
-            raise self._unreachable(error) from None
-
-    def _unreachable(self, error: Exception) -> DataError:
-        reason = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()
-        return DataError(f"storage={self.shown} cannot be used ({reason[0] if reason else type(error).__name__}).")
-
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """A lock of the database, which goes when the connection does."""
-        from sqlalchemy import text
-
-        with self.backend.engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": self._key})
-            try:
-                yield
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": self._key})
-
-    def join(self) -> None:
-        """Nothing to do: heartbeats begin with the first trial."""
-
-    def claim(self, trial: optuna.Trial) -> None:
-        self.backend.record_heartbeat(trial._trial_id)
-        self._last_beat = time.monotonic()
-        trial.set_user_attr(WORKER, uuid.uuid4().hex[:12])
-
-    def beat(self, trial: optuna.Trial) -> None:
-        if time.monotonic() - self._last_beat > self._interval:
-            self._last_beat = time.monotonic()
-            self.backend.record_heartbeat(trial._trial_id)
-
-    def fail_stale(self, study: optuna.Study) -> None:
-        """Those without a heartbeat for the grace period, or without a worker: begun, but never claimed."""
-        optuna.storages.fail_stale_trials(study)
-        for trial in _running(study):
-            if WORKER not in trial.user_attrs:
-                study.tell(trial.number, state=TrialState.FAIL)
-
-    def patiently(self, action: Callable[[], T]) -> T:
-        """Raises DataError where the database stays away."""
-        from sqlalchemy.exc import DBAPIError
-
-        until, pause = time.monotonic() + PATIENCE_SECONDS, 0.2
-        while True:
-            try:
-                return action()
-            except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
-                if time.monotonic() > until:
-                    raise self._unreachable(error) from None
-            time.sleep(pause)
-            pause = min(2 * pause, 5.0)
-
-
-def known_to(storage: Storage, name: str) -> Any:
-    """The study of this name, or None."""
-    names = storage.patiently(lambda: optuna.get_all_study_names(storage.backend))
-    return optuna.load_study(study_name=name, storage=storage.backend) if name in names else None

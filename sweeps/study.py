@@ -22,6 +22,8 @@ from .space import defaults_in, distribution
 from .storage import Storage
 
 DEFINITION, REASON, REPLACES, IS_DEFAULT = "definition", "reason", "replaces", "is_default"
+FIXED = "fixed_params"
+"""Optuna's attribute of a queued trial: what it was queued with, also when its worker died before it took them."""
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 STARTUP_TRIALS = 10
 """Drawn at random before a sampler learns from them; and complete ones before any is pruned: half as many."""
@@ -97,6 +99,7 @@ def next_trial(plan: SweepPlan, study: optuna.Study, storage: Storage) -> optuna
             study.sampler = sampler_of(plan, len(trials))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                warnings.filterwarnings("ignore", message="Heartbeat of storage")  # ours go by ask and tell, too
                 trial = study.ask({dimension.key: distribution(dimension) for dimension in plan.space})
             storage.claim(trial)
             study.sampler = RandomSampler()  # what is told later concerns no sampler, and brute force would object
@@ -116,15 +119,17 @@ def is_lost(trial: FrozenTrial) -> bool:
 
 
 def replace_lost(study: optuna.Study) -> None:
-    """Queue each lost trial's parameters again, once; within `exclusive`."""
+    """Queue each lost trial's parameters again, once, unless another trial has them; within `exclusive`."""
     trials = study.get_trials(deepcopy=False)
     replaced = {trial.user_attrs.get(REPLACES) for trial in trials}
+    tried = [trial.params for trial in trials if not is_lost(trial)]
     for trial in trials:
-        if is_lost(trial) and trial.number not in replaced and trial.params:
+        params = {**trial.system_attrs.get(FIXED, {}), **trial.params}
+        if is_lost(trial) and trial.number not in replaced and params and params not in tried:
             attributes = {REPLACES: trial.number}
             if trial.user_attrs.get(IS_DEFAULT):
                 attributes[IS_DEFAULT] = True
-            study.enqueue_trial(trial.params, user_attrs=attributes)
+            study.enqueue_trial(params, user_attrs=attributes)
 
 
 def release(study: optuna.Study, storage: Storage, trial: optuna.Trial) -> None:

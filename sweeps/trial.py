@@ -5,6 +5,7 @@ the finished seeds' scores and of this seed's best epoch so far. So a trial can 
 trials are compared at the same point of the same seed.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -92,7 +93,8 @@ def carry_out(
     measure: Measure,
     stop: Callable[[], StoppedError | None] = lambda: None,
 ) -> None:
-    """Bring a trial to its end and tell the study.
+    """Bring a trial to its end and tell the study; give it up where it was taken for lost, since another one replaces
+    it and goes on from its runs' checkpoints.
 
     Raises StoppedError when `stop` does, and DataError where the data are wrong; the trial is given back.
     """
@@ -113,6 +115,8 @@ def carry_out(
     except (StoppedError, DataError):  # not the trial's fault
         release(study, storage, trial)
         raise
+    except optuna.exceptions.UpdateFinishedTrialError:  # taken for lost: it was out of reach for too long
+        return
     notes[BY_SEED] = {str(seed): list(values) for seed, values in watch.finished.items()}
     if reason:
         notes[REASON] = reason
@@ -137,6 +141,7 @@ def _tell(
     """Write down what was found; nothing where the trial was taken for lost meanwhile, and another one replaces it."""
     if study.get_trials(deepcopy=False)[trial.number].state != TrialState.RUNNING:
         return
-    for name, value in notes.items():
-        trial.set_user_attr(name, value)
-    study.tell(trial.number, values, state=state, skip_if_finished=True)
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # just now
+        for name, value in notes.items():
+            trial.set_user_attr(name, value)
+        study.tell(trial.number, values, state=state, skip_if_finished=True)
