@@ -131,20 +131,33 @@ def suite(values: dict[str, str], *, run_missing: bool = True) -> int:
 def ablate(words: Sequence[str]) -> int:
     from benchmarks.ablation_plans import plan_ablation
     from benchmarks.words import parse_words, read_names, read_switch
+    from datasets.errors import UsageError
     from reports.ablating import carry_out_ablation
     from reports.running import read_jobs
     from reports.tables import read_formats
 
     values = parse_words(words)
-    config, show, dry, jobs, rows, grid, out, formats = (
-        values.pop(key, None) for key in ("config", "print", "dry", "jobs", "rows", "grid", "out", "format")
+    config, show, dry, jobs, rows, grid, out, formats, retune = (
+        values.pop(key, None) for key in ("config", "print", "dry", "jobs", "rows", "grid", "out", "format", "retune")
     )
     file = Path(config) if config else None
+    space = {key: values.pop(key) for key in list(values) if key.startswith("space.")}
     study = plan_ablation(values, file, read_names(rows), grid=read_switch("grid", grid))
     _print(study.remarks)
     if _print_planned(study.plans, show, dry, study.rows):
         return 0
-    return carry_out_ablation(study, read_jobs(jobs), _out(out), read_formats(formats))
+    at_once = read_jobs(jobs)
+    if retune is not None:
+        from reports.sweeping import SweepReporter
+        from sweeps.retuning import read_trials, retuned
+
+        with SweepReporter() as reporter:
+            tuned = retuned(study, read_trials(retune), space, file, at_once or 1, reporter)
+        _print(tuned.remarks[len(study.remarks) :])
+        study = tuned
+    elif space:
+        raise UsageError(f"{next(iter(space))} is for retune=N, which re-tunes every row: add it, or leave this out.")
+    return carry_out_ablation(study, at_once, _out(out), read_formats(formats))
 
 
 # --- sweep ---

@@ -25,6 +25,8 @@ class Ablation:
     """Run id → its row."""
     remarks: tuple[str, ...]
     """Sentences about the size of a grid, rows that are one configuration, and rows that the method cannot be."""
+    trials: int = 0
+    """How many configurations of each row were tried for its tunables; 0: no row was tuned anew."""
 
 
 def plan_ablation(

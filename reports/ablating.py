@@ -9,6 +9,7 @@ from benchmarks.comparison import rows_of
 from .console import Reporter
 from .running import recorded, run_missing, tell_failures
 from .tables import ablation_tables, write
+from .tables.captions import tuning_text
 
 if TYPE_CHECKING:
     from benchmarks.ablation_plans import Ablation
@@ -21,7 +22,10 @@ def carry_out_ablation(study: "Ablation", jobs: int | None, out: Path, formats: 
     failures = run_missing(study.plans, jobs)
     with Reporter() as reporter:
         if reporter.leads:
-            tables = ablation_tables(rows_of(recorded(study.plans)))
+            rows = study.rows if study.trials else None
+            tables = ablation_tables(
+                rows_of(recorded(study.plans)), tuning=tuning_text(study.trials), rows_of_runs=rows
+            )
             reporter.tables(tables)
             for table in tables:
                 write([table], out / FOLDER / table.document, formats)

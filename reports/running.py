@@ -147,8 +147,14 @@ def _side_by_side(plans: "Sequence[Resolved]", jobs: int) -> Failures:
 def _print_results(plans: "Sequence[Resolved]") -> None:
     from benchmarks.run_states import judge
 
+    folders = recorded(plans)
     reporter = Reporter()
-    if reporter.leads and (finished := [folder for folder in recorded(plans) if judge(folder).counts]):
+    if reporter.leads and len(plans) == 1:
+        for folder in folders:
+            if judge(folder).counts:
+                reporter.score_table(folder.scores(), folder.headline)
+            print(folder.path)
+    elif reporter.leads and (finished := [folder for folder in folders if judge(folder).counts]):
         reporter.summary(finished)
 
 

@@ -41,10 +41,11 @@ usage: python run.py ablate method=NAME dataset=NAME [seed=0,1,2] [rows=NAME,NAM
 
 Which parts of a method matter? Runs what is missing of its ablation table, prints the table and writes it to
 OUT/ablations/. The rows are the method's own (`show method=NAME`); where it names none, each loss term that is on is
-left out once. Rows that are one configuration on this dataset run once; none is re-tuned, and the caption says so.
+left out once. Rows that are one configuration on this dataset run once; the caption says whether they were re-tuned.
 
   rows=NAME,NAME      these rows beside the full model; without_TERM and without_TERM+TERM leave out loss terms
   grid=true           every combination of the loss terms that are on, at least one on
+  retune=10           first tune what a row does not set, with so many trials each, as `sweep` does (space.KEY=RANGE)
   dry=true            list the runs with their rows and what is done, and stop
   out=report format=md,tex,csv,html      where the table goes, and as what
   jobs=2 config=FILE plugin=FILE.py data=DIR train.epochs=20 …      as for `train`; they hold for every row"""

@@ -170,7 +170,7 @@ class Sweep:
     def _launched(self, runs: Sequence[Resolved]) -> list[Outcome]:
         if not runs:
             return []
-        self.listen({"event": "confirming", "runs": len(runs)})
+        self.listen({"event": "confirming", "runs": len(runs), "test": runs[0].session.test})
         return launch(runs, places(self.plan.workers, self.plan.base.session.device), self.listen)
 
     def _score(self, run: Resolved, outcome: Outcome) -> Score:

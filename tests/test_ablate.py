@@ -1,6 +1,6 @@
 """`ablate`: a method's rows, generated ones and grids are run once, recognised by the table, and written as tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from benchmarks.comparison import rows_of
 from benchmarks.records import RunStore
 from benchmarks.resolve import resolve
 from benchmarks.spec import to_plain
+from benchmarks.studies import Value, studies
 from datasets.errors import UsageError
 from methods import METHODS
 from reports.tables import ablation_tables
@@ -198,3 +199,51 @@ def test_nothing_to_leave_out_is_said(nameless: str) -> None:
     run._load_plugin([nameless])
     with pytest.raises(UsageError, match="names no ablation rows, and fewer than two of its loss terms are on"):
         plan_ablation({"method.name": "nameless", "dataset.name": "synthetic", "method.weights.triplet": "0"})
+
+
+# --- an equal budget for every row ---
+
+
+@pytest.mark.slow
+def test_retuned_rows_get_a_study_each_on_a_seed_that_is_not_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The table names the rows as ever, shows what each was tuned to, and says so; a second call trains nothing."""
+    config = f"config={Path(__file__).parent.parent / 'docs' / 'examples' / 'tiny.yaml'}"
+    places = [f"{name}={tmp_path / name}" for name in ("runs", "cache")]
+    common = ["ablate", "method=differ", "dataset=synthetic", config, "train.epochs=2", "device=cpu", *places]
+    command = [*common, "rows=no_camera", "seed=0", "retune=2", f"out={tmp_path / 'report'}", "format=md"]
+    assert run.main(command) == 0
+    printed = capsys.readouterr().out
+    assert "Every row is re-tuned: the best of 2 trials" in printed
+    found = {folder.name: folder.load() for folder in studies(tmp_path / "runs")}
+    assert len(found) == 2
+    for study in found.values():
+        assert study.seeds == (1,)
+        assert [trial.state for trial in study.trials] == ["complete", "complete"]
+    searched = sorted(len(study.space) for study in found.values())
+    assert searched == [6, 7], "the row sets the camera's strength, so that it is not searched"
+    tested = [folder for folder in RunStore(tmp_path / "runs") if folder.status()["state"] == "done"]
+    for folder in tested:
+        weights = folder.spec()["method"]["weights"]
+        matching = [one for one in found.values() if one.best and _weights(one.best.params).items() <= weights.items()]
+        assert len(matching) == 1, "each row runs with what its own study found"
+    (table,) = (tmp_path / "report").rglob("*.md")
+    assert "no_camera" in table.read_text(encoding="utf-8")
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").glob("*/metrics.jsonl")}
+    assert run.main(command) == 0
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").glob("*/metrics.jsonl")} == before
+    assert "re-tuned" in capsys.readouterr().out
+
+
+def _weights(params: Mapping[str, Value]) -> dict[str, Value]:
+    start = "method.weights."
+    return {key.removeprefix(start): value for key, value in params.items() if key.startswith(start)}
+
+
+@pytest.mark.parametrize("word", ["0", "many"])
+def test_a_budget_is_a_number(word: str, tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert run.main(["ablate", *tiny, f"retune={word}"]) == 2
+    assert f"retune={word}: say how many trials each row gets" in capsys.readouterr().err
+    assert run.main(["ablate", *tiny, "space.method.weights.triplet=0..1"]) == 2
+    assert "is for retune=N" in capsys.readouterr().err

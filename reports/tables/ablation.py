@@ -10,7 +10,7 @@ from benchmarks.published import Published, find, load_published
 from benchmarks.selection import marked
 
 from .captions import NOT_RETUNED, caption, protocols_text, remarks, seeds_text, selection_text
-from .families import Family, Place, families, runs_of, spec_of, value_at
+from .families import Family, Place, families, named_families, runs_of, spec_of, value_at
 from .measured import HEADLINE, Measured
 from .published_rows import Footnotes, known, published_cells, published_numbers, selections_text
 from .results import score_cell
@@ -22,16 +22,20 @@ SELECTION = "select.rule"
 
 
 def ablation_tables(
-    rows: Sequence[Row], published: Sequence[Published] | None = None, tuning: str = NOT_RETUNED
+    rows: Sequence[Row],
+    published: Sequence[Published] | None = None,
+    tuning: str = NOT_RETUNED,
+    rows_of_runs: Mapping[str, str] | None = None,
 ) -> list[Table]:
     """One table for each method and dataset of which two or more rows of the ablation table are among `rows`.
 
     In the order of the method's `ablations`; the full model is the reference of the differences in the CSV. `tuning`:
-    what the caption says of the rows' hyper-parameters.
+    what the caption says of the rows' hyper-parameters. `rows_of_runs`: run id → its row, where the configurations
+    alone do not tell, since they were tuned.
     """
     entries = load_published() if published is None else published
     tables: list[Table] = []
-    for family in families(rows):
+    for family in families(rows) if rows_of_runs is None else named_families(rows, rows_of_runs):
         members = dict(family.members)
         if len(members) < 2:
             continue
@@ -139,7 +143,7 @@ def _term_cell(specs: Sequence[Mapping[str, Any]], spec: Mapping[str, Any], term
     if not weight > 0:
         return Cell("", 0.0)
     positive = {other for one in specs if (other := one["method"]["weights"].get(term, 0)) > 0}
-    return Cell(CHECK if len(positive) == 1 else f"{weight:g}", float(weight))
+    return Cell(CHECK if len(positive) == 1 else f"{weight:.3g}", float(weight))
 
 
 def _switches(specs: Sequence[dict[str, Any]]) -> list[str]:
@@ -173,7 +177,9 @@ def _switch_cell(value: Any) -> Cell:
         return Cell(MISSING)
     if isinstance(value, list):
         return Cell(", ".join(map(str, value)) or "none")
-    return Cell(f"{value:g}", float(value)) if isinstance(value, int | float) else Cell(str(value), str(value))
+    if isinstance(value, float):
+        return Cell(f"{value:.3g}", value)
+    return Cell(str(value), float(value) if isinstance(value, int) else str(value))
 
 
 # --- the paper's own ablation ---

@@ -85,3 +85,13 @@ def remarks(measured: Measured) -> tuple[str, ...]:
 
 def caption(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def tuning_text(trials: int) -> str:
+    """Of an ablation: whether its rows were tuned anew, with `trials` configurations each."""
+    if not trials:
+        return NOT_RETUNED
+    return (
+        f"Every row is re-tuned: the best of {trials} trials over the tunables that it does not set, on held-out "
+        "training identities and a seed that is not reported."
+    )

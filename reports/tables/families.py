@@ -90,6 +90,20 @@ def places(rows: Sequence[Row]) -> list[Place | None]:
     return [found.get(position) for position in range(len(rows))]
 
 
+def named_families(rows: Sequence[Row], rows_of_runs: Mapping[str, str]) -> list[Family]:
+    """One family for each method and dataset, whose rows are known by the ids of their runs.
+
+    `rows_of_runs`: run id → name of the row, in the order of the table, the full model first.
+    """
+    names = list(dict.fromkeys(rows_of_runs.values()))
+    members: dict[tuple[str, str], list[tuple[int, Place]]] = {}
+    for position, row in enumerate(rows):
+        name = rows_of_runs[runs_of(row)[0].run_id]
+        place = Place(name, names.index(name), is_full=name == names[0])
+        members.setdefault((method_of(row), row.dataset), []).append((position, place))
+    return [Family(method, dataset, tuple(of_it)) for (method, dataset), of_it in members.items()]
+
+
 # --- matching ---
 
 
