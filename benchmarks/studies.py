@@ -92,6 +92,25 @@ class Shrinkage(Strict):
     equal to the mean where fewer than two seeds leave nothing to estimate it from."""
 
 
+class Tested(Strict):
+    """The chosen configuration against the defaults on the test split, after the choice: both on the fresh seeds."""
+
+    protocol: str
+    metric: str
+    chosen: float
+    """Mean over the seeds."""
+    defaults: float
+    difference: float
+    low: float
+    high: float
+    """95 % interval over people, who are paired, and seeds (`benchmarks.statistics`)."""
+    p: float
+    p_holm: float
+    """Corrected for the number of rows."""
+    detectable: float
+    """Smallest difference that would have been found four times in five."""
+
+
 class Confirmation(Strict):
     seeds: tuple[int, ...]
     rows: tuple[Confirmed, ...]
@@ -100,6 +119,8 @@ class Confirmation(Strict):
     """Name of the row with the highest mean over the fresh seeds."""
     shrinkage: dict[str, Shrinkage]
     """Name of a row → its shrinkage, where it has a tuned value and scores of fresh seeds."""
+    tested: tuple[Tested, ...] = ()
+    """Under each protocol; empty where the defaults were chosen, or the test is still to be done."""
 
     def row(self, name: str) -> Confirmed:
         return next(row for row in self.rows if row.name == name)
@@ -111,6 +132,8 @@ class Study(Strict):
     dataset: str
     base: str
     """Words of the command line that make the configuration that the sweep departs from."""
+    command: str = ""
+    """Words after `sweep` that go on with the study, without those that say where things are; empty where unknown."""
     objectives: tuple[str, ...]
     """What is maximised, such as «cloth-changing mAP»; «seconds» and other costs are minimised."""
     minimised: tuple[bool, ...]

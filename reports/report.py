@@ -5,31 +5,35 @@
     OUT/tables/             Markdown, LaTeX, CSV, HTML
     OUT/figures/            PNG and PDF
     OUT/retrieval/          PNG and PDF
+    OUT/studies/NAME.html   one page a sweep, its figures and tables in a folder beside it
 
 A run that is damaged or not finished is listed with its state and the reason; the others are shown as if it were not
 there. Nothing of it depends on the day: the same runs give the same bytes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.run_states import DAMAGED
 from datasets.errors import UsageError, did_you_mean
 
 from .choosing import KEYS as WHICH
-from .choosing import chosen_runs
 from .console import Reporter
-from .illustrations import RUN_QUERIES, SUITE_QUERIES, Illustrator
+from .illustrations import OVERVIEW_QUERIES, RUN_QUERIES, Illustrator
+from .overview_page import TableSection, table_sections, write_overview
 from .page import Gallery
 from .preparing import Problems, prepare
-from .run_facts import DAMAGED, RunFacts, read_run
+from .run_facts import RunFacts, read_run
 from .run_page import RunPage
-from .suite_page import TableSection, table_sections, write_suite
+from .studies.choosing import chosen_studies, runs_beside
 
 if TYPE_CHECKING:
     from benchmarks.comparison import Row
-    from benchmarks.records import RunFolder
+    from benchmarks.studies import Study
+
+    from .studies.page import StudyLink
 
 PLACES = ("data", "mask_folder", "caption_folder", "cache", "device", "workers", "batch_size")
 KEYS = (*WHICH, "out", "format", "queries", "faces", "quiet", *PLACES)
@@ -50,24 +54,19 @@ class Asked:
     def of(cls, values: Mapping[str, Any]) -> "Asked":
         """Raises UsageError for a word that is not known."""
         from .retrieval.choosing import check_kind
-        from .tables import FORMATS
+        from .tables import read_formats
 
         known = [key.removesuffix(".name") for key in KEYS]
         for key in values:
             if key not in KEYS:
                 raise UsageError(f"Unknown key {key}.{did_you_mean(key, known)} Available: {', '.join(known)}.")
-        formats = tuple(dict.fromkeys(str(values.get("format", ",".join(FORMATS))).split(",")))
-        for name in formats:
-            if name not in FORMATS:
-                raise UsageError(
-                    f"Unknown format={name}.{did_you_mean(name, FORMATS)} Available: {', '.join(FORMATS)}."
-                )
-        for part in str(values.get("queries", SUITE_QUERIES)).split("+"):
+        formats = read_formats(values.get("format"))
+        for part in str(values.get("queries", OVERVIEW_QUERIES)).split("+"):
             check_kind(part)
         return cls(
             Path(str(values.get("out", "report"))).expanduser(),
             formats,
-            str(values.get("queries", SUITE_QUERIES)),
+            str(values.get("queries", OVERVIEW_QUERIES)),
             _one_of(values, "faces", "show", "blur") == "blur",
             _one_of(values, "quiet", "false", "true") == "true",
             {key: values[key] for key in PLACES if key in values},
@@ -87,18 +86,20 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     Raises UsageError for words that are not known and where there are no runs at all.
     """
     asked = Asked.of(values)
-    runs = [read_run(run) for run in chosen_runs(values)]
+    studies, unreadable = chosen_studies(values)
+    runs = [read_run(run) for run in runs_beside(values, studies)]
     for facts in runs:
         if not facts.counts:
             yield f"{facts.run_id}: {facts.state}, in no table. {facts.reason}"
-    problems = Problems()
+    problems = Problems(of_all=unreadable)
     rows = _rows(runs)
     with Reporter(quiet=asked.quiet) as reporter:
         prepare([run for run in runs if run.counts], _shown_seeds(rows), asked.places, reporter, problems)
     sections = _tables(rows, asked, problems)
     if sections:
         yield f"{asked.out / 'tables'}: {sum(len(section.tables) for section in sections)} tables"
-    illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems)
+    names = {run.run_id: row.name for row in rows for run in row.runs}
+    illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems, names)
     figures = illustrator.of_rows(rows, [facts for facts in runs if facts.run_id in _shown_seeds(rows)])
     retrieval = [
         gallery
@@ -112,9 +113,23 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     yield f"{asked.out / 'figures'}: {_number_of(pictures)} figures"
     yield f"{asked.out / 'retrieval'}: {_number_of(retrieval)} queries"
     yield f"{asked.out / 'runs'}: {len(pages)} pages, one a run"
+    links = _studies(studies, asked, problems)
+    if links:
+        yield f"{asked.out / 'studies'}: {len(links)} pages, one a sweep"
     yield from problems.summary()
     index = asked.out / "index.html"
-    yield str(write_suite(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks))
+    yield str(write_overview(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks, links))
+
+
+def _studies(studies: "Sequence[Study]", asked: Asked, problems: Problems) -> "list[StudyLink]":
+    """A page for each study."""
+    from .studies.page import write_study
+
+    links = []
+    for study in studies:
+        with problems.noted(f"study {study.name}"):
+            links.append(write_study(study, asked.out / "studies", asked.formats))
+    return links
 
 
 def _number_of(galleries: Sequence[Gallery]) -> int:
@@ -122,20 +137,12 @@ def _number_of(galleries: Sequence[Gallery]) -> int:
 
 
 def _rows(runs: Sequence[RunFacts]) -> list["Row"]:
-    """Configurations; a damaged run counts among the unfinished ones of its own."""
-    from benchmarks.comparison import configuration, rows_of
+    """Configurations with a run that is not damaged; damaged seeds count among their unfinished ones."""
+    from benchmarks.comparison import rows_of
 
-    rows = rows_of([facts.run for facts in runs if facts.state != DAMAGED])
-    place = {configuration(run): number for number, row in reversed(list(enumerate(rows))) for run in _all(row)}
-    for facts in runs:
-        if facts.state == DAMAGED and facts.configuration in place:
-            row = rows[place[facts.configuration]]
-            rows[place[facts.configuration]] = replace(row, unfinished=(*row.unfinished, facts.run))
-    return rows
-
-
-def _all(row: "Row") -> "tuple[RunFolder, ...]":
-    return (*row.runs, *row.unfinished)
+    whole = {facts.run_id for facts in runs if facts.state != DAMAGED}
+    rows = rows_of([facts.run for facts in runs])
+    return [row for row in rows if any(run.run_id in whole for run in (*row.runs, *row.unfinished))]
 
 
 def _shown_seeds(rows: Sequence["Row"]) -> set[str]:

@@ -113,7 +113,7 @@ def command(run: RunFolder, chosen: list[Setting]) -> Command:
     values = {"method": spec["method"]["name"], "dataset": spec["dataset"]["name"], "seed": spec.get("seed", 0)}
     changed = {s.key: s.value for s in chosen if s.origin in (CHOSEN, UNKNOWN) and s.key not in NAMED}
     words = {key: as_word(key, value) for key, value in {**values, **changed}.items()}
-    folders = [*(f"plugin={file}" for file in plugins), *(["data=DIR"] if _needs_files(values["dataset"]) else [])]
+    folders = [*(f"plugin={file}" for file in plugins), *(["data=DIR"] if needs_files(values["dataset"]) else [])]
     text = shlex.join(["python", "run.py", *folders, *(f"{key}={word}" for key, word in words.items())])
     commit = starts[-1].get("commit") if starts else None
     return Command(text, commit, _remark(run, words, commit))
@@ -123,7 +123,8 @@ def _has_data(run: RunFolder) -> bool:
     return (run.path / "data.json").exists()
 
 
-def _needs_files(dataset: str) -> bool:
+def needs_files(dataset: str) -> bool:
+    """Whether a folder must be named for the dataset."""
     from datasets import DATASETS
 
     try:

@@ -1,14 +1,15 @@
 """What a sweep says while it goes on, and what it found."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import percent
 from .running import Overview
+from .studies.words import range_text, short_names, value_text
 
 if TYPE_CHECKING:
-    from benchmarks.studies import Confirmed, Study, Trial
-    from sweeps.command import SweepResult
+    from benchmarks.studies import Study, Trial
 
 
 class SweepReporter(Overview):
@@ -28,10 +29,13 @@ class SweepReporter(Overview):
             f"study {plan.name}: {event['done']} of {plan.trials} trials are done; files: {event['folder'].path}"
         )
         for dimension in plan.space:
-            self.reporter.say(f"  {dimension.key:<34} {_range(dimension)}, default {_number(dimension.default)}")
+            said = f"{range_text(dimension)}; default {value_text(dimension.default)}"
+            self.reporter.say(f"  {dimension.key:<34} {said}")
 
     def on_trial_start(self, event: Mapping[str, Any]) -> None:
-        self.reporter.say(f"trial {event['number']}: " + _params(event["params"]))
+        names = short_names(list(event["params"]))
+        params = " ".join(f"{names[key]}={value_text(value)}" for key, value in event["params"].items())
+        self.reporter.say(f"trial {event['number']}: {params}")
 
     def on_trial_end(self, event: Mapping[str, Any]) -> None:
         """The picture of the study that follows tells it."""
@@ -44,7 +48,8 @@ class SweepReporter(Overview):
                 self.reporter.say(_ended(study, trial))
 
     def on_confirming(self, event: Mapping[str, Any]) -> None:
-        self.reporter.say(f"{event['runs']} runs on fresh seeds")
+        what = "tested: the chosen configuration and the defaults" if event["test"] else "trained on fresh seeds"
+        self.reporter.say(f"{event['runs']} runs are {what}")
 
     def on_warning(self, event: Mapping[str, Any]) -> None:
         self.reporter.on_warning(event)
@@ -52,36 +57,14 @@ class SweepReporter(Overview):
     def on_note(self, event: Mapping[str, Any]) -> None:
         self.reporter.on_note(event)
 
-    def result(self, result: "SweepResult") -> None:
+    def result(self, study: "Study", folder: Path) -> None:
         """The confirmation, the test of what was chosen against the defaults, and where everything is."""
-        study = result.study
+        from .studies.tables import TRIALS, study_tables
+
         self.on_study({"study": study})
-        for line in confirmation_lines(study):
-            self.reporter.console.print(line, markup=False)
-        if result.tested:
-            self.reporter.summary(result.tested)
-        self.reporter.console.print(str(result.folder.path), markup=False)
-
-
-def confirmation_lines(study: "Study") -> list[str]:
-    confirmation = study.confirmation
-    if confirmation is None:
-        return []
-    seeds = ", ".join(map(str, confirmation.seeds))
-    lines = [f"confirmed on the fresh seeds {seeds} ({study.objectives[0]}, held-out training identities):"]
-    for row in confirmation.rows:
-        lines.append(
-            f"  {row.name + (' (chosen)' if row.name == confirmation.chosen else ''):<20} " + _confirmed(study, row)
-        )
-    return lines
-
-
-def _confirmed(study: "Study", row: "Confirmed") -> str:
-    shrinkage = study.confirmation.shrinkage.get(row.name) if study.confirmation else None
-    shrunk = ""
-    if shrinkage is not None:
-        shrunk = f", shrinkage {percent(shrinkage.mean)} ({percent(shrinkage.low)} … {percent(shrinkage.high)})"
-    return f"tuned {percent(row.tuned)}, confirmed {percent(row.mean)}{shrunk}: {_params(row.params)}"
+        self.reporter.tables([table for table in study_tables(study) if table.kind != TRIALS])
+        self.reporter.console.print("`python run.py report` makes figures, tables and a page of it.", markup=False)
+        self.reporter.console.print(str(folder), markup=False)
 
 
 def _ended(study: "Study", trial: "Trial") -> str:
@@ -92,18 +75,3 @@ def _ended(study: "Study", trial: "Trial") -> str:
         said = f"{study.objectives[0]} {percent(trial.values[0])}" if trial.values else ""
         return f"{head}: {said}" + (f" (best {percent(best.values[0])}, trial {best.number})" if best else "")
     return f"{head}: {trial.state}" + (f", {trial.reason}" if trial.reason else "")
-
-
-def _params(params: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={_number(value)}" for key, value in params.items())
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _range(dimension: Any) -> str:
-    if dimension.choices:
-        return " | ".join(map(str, dimension.choices))
-    step = f" in steps of {_number(dimension.step)}" if dimension.step else ""
-    return f"{_number(dimension.low)} … {_number(dimension.high)}{step}" + (" (log)" if dimension.log else "")

@@ -5,17 +5,20 @@
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.records import RunFolder, RunStore
+from benchmarks.studies import Study
 from datasets import DATASETS
 from datasets.errors import CCReIDError, DataError, UsageError, did_you_mean
 
-from .choosing import KEYS, chosen_runs
+from .choosing import KEYS
 from .run_scalars import points
+from .studies.choosing import chosen_studies, runs_beside, trial_runs
 from .wandb_client import MODES, PROJECT, Client, Target, one_line, only_one, sync_command
 from .wandb_run import Mirror, remembered, up_to_date
+from .wandb_studies import mirror_studies
 from .wandb_tables import mirror_tables
 
 WORDS = (*KEYS, "wandb", "project", "entity", "again", "faces", "data", "mask_folder", "cache")
@@ -36,7 +39,8 @@ def mirror_runs(values: Mapping[str, str]) -> Iterator[str]:
         _follow(RunFolder(Path(values["follow"])), target)
         return
     said: list[str] = []
-    runs = chosen_runs(values)
+    studies, unreadable = chosen_studies(values)
+    runs = _with_trials(values, studies)
     if target.mode == "online":
         yield "wandb=online uploads pictures" + (", heads blurred." if faces == "blur" else "; faces=blur hides heads.")
         yield from terms(runs)
@@ -60,16 +64,24 @@ def mirror_runs(values: Mapping[str, str]) -> Iterator[str]:
     if current:
         yield f"{current} of {len(runs)} runs are up to date in {where(client.target)}; again=true mirrors them again."
     mirror_tables(runs, client, again=again)
+    mirror_studies(studies, client, again=again)
+    said += unreadable
     yield from _taken(said)
     if client.target.mode == "online":
         from .wandb_workspace import publish
 
-        publish(runs, client)
+        publish(runs, client, studies)
     else:
         yield from _how_to_sync(client.target, runs)
     yield from _taken(said)
     if damaged:
         raise DataError(f"{damaged} of {len(runs)} runs were not mirrored: see above.")
+
+
+def _with_trials(values: Mapping[str, str], studies: Sequence[Study]) -> list[RunFolder]:
+    """The chosen runs, then the trials of the studies, each once."""
+    found = [*runs_beside(values, studies), *trial_runs(values, studies)]
+    return list({run.run_id: run for run in found}.values())
 
 
 def _read_words(values: Mapping[str, str]) -> tuple[Target, bool, str]:

@@ -1,6 +1,7 @@
 """One run folder → one W&B run, the same whether it is followed while it trains or replayed afterwards.
 
-Its W&B id is the run's own, its group is the id without the seed, so that the seeds of one configuration fold together;
+Its W&B id is the run's own, its group is the id without the seed, so that the seeds of one configuration fold together
+(of a sweep's trial: the study);
 runs/<id>/wandb.json remembers what was mirrored, and where.
 """
 
@@ -18,11 +19,14 @@ from datasets.errors import CCReIDError
 from datasets.files import write_json
 
 from .run_scalars import points, state_of, summary
+from .studies.roles import TRAIN, role_of
 from .wandb_client import Client, Target, forget_connection, one_line
 
 QUERIES = ("random:8", "worst:8")
 """Whose nearest gallery images are shown; random ones say what the method does, the worst where it fails."""
 NOWHERE: Mapping[str, Any] = {}
+WELL = ("done", "running", "trained", "pruned")
+"""States of a run that nothing went wrong with."""
 LEFT_OUT = ("wardrobes", "mean", "std")
 """Of the facts about the training set: long, or in the configuration already."""
 MACHINE = ("session", "command")
@@ -61,7 +65,7 @@ class Mirror:
             self._log_rankings()
             shown = pictures and self._log_pictures()
         folder = Path(self.tracker.dir).parent
-        self.tracker.finish(exit_code=int(state not in ("done", "running")))
+        self.tracker.finish(exit_code=int(state not in WELL))
         self.tracker = None
         events = self.run.events()
         target = self.client.target
@@ -73,6 +77,7 @@ class Mirror:
             "fingerprint": fingerprint(events),
             "status": state,
             "pictures": shown,
+            "job_type": role_of(self.run).job_type,
             "folder": folder.name if target.mode == "offline" else None,
         }
         write_json(self.run.path / "wandb.json", record)
@@ -86,13 +91,13 @@ class Mirror:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _open(self) -> Any:
-        spec = self.run.spec()
+        spec, role = self.run.spec(), role_of(self.run)
         tracker = self.client.open(
             self.run.run_id,
             name=self.run.run_id,
-            group=self.run.run_id.rpartition("-s")[0],
-            job_type="train",
-            tags=[spec["method"]["name"], spec["dataset"]["name"], marked(self.run.headline)],
+            group=role.group,
+            job_type=role.job_type,
+            tags=[spec["method"]["name"], spec["dataset"]["name"], marked(self.run.headline), *role.tags],
             config=configuration(self.run),
         )
         self._step = int(tracker.step) - 1  # a resumed online run already has the points before
@@ -161,7 +166,8 @@ def up_to_date(run: RunFolder, target: Target) -> bool:
     known = remembered(run)
     same_place = (known.get("project"), known.get("entity")) == (target.project, target.entity)
     same_run = (known.get("fingerprint"), known.get("status")) == (fingerprint(run.events()), state_of(run))
+    same_role = known.get("job_type", TRAIN) == role_of(run).job_type
     there = known.get("mode") == "online" or (
         target.mode == "offline" and (target.root / "wandb" / str(known.get("folder"))).is_dir()
     )
-    return same_place and same_run and there
+    return same_place and same_run and same_role and there

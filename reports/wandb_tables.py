@@ -11,6 +11,7 @@ from benchmarks.records import RunFolder, RunStore
 from datasets.errors import CCReIDError
 from datasets.files import write_json
 
+from .choosing import is_tested
 from .run_scalars import state_of
 from .wandb_client import Client, one_line, read_memory
 
@@ -22,7 +23,7 @@ def mirror_tables(runs: Sequence[RunFolder], client: Client, *, again: bool = Fa
     """Log all tables of each dataset that `runs` name, over all runs of their store; again only where those changed."""
     if not runs:
         return
-    store = list(RunStore(runs[0].path.parent))
+    store = [run for run in RunStore(runs[0].path.parent) if is_tested(run)]
     for dataset in datasets_of(runs):
         try:
             _mirror_tables_of(dataset, [run for run in store if dataset_of(run) == dataset], client, again)

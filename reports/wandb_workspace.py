@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.records import RunFolder, RunStore
+from benchmarks.studies import Study
 from datasets.errors import CCReIDError
 from datasets.files import write_json
 
@@ -159,11 +160,16 @@ def sections(shown: Overview) -> dict[str, list[Any]]:
     return {heading: found for heading, found in panels.items() if found}
 
 
-def its_runs(dataset: str) -> dict[str, Any]:
-    """What chooses the runs of one dataset: its tag, or, where wandb-workspaces cannot spell that, the runs' names."""
-    if re.fullmatch(r"[\w. +-]+", dataset):
-        return {"filters": f"Tags in ['{dataset[:LONGEST_TAG]}']"}
-    return {"query": dataset}
+def its_runs(tag: str) -> dict[str, Any]:
+    """What chooses the runs of a dataset or a sweep: its tag, or, where wandb-workspaces cannot spell it, a search."""
+    if re.fullmatch(r"[\w. +:-]+", tag):
+        return {"filters": f"Tags in ['{tag[:LONGEST_TAG]}']"}
+    return {"query": tag}
+
+
+def plain_name(name: str) -> str:
+    """Without symbols, such as «<», which are refused in a workspace's name."""
+    return "".join("-" if unicodedata.category(one) in SYMBOLS else one for one in name)
 
 
 def workspace(shown: Overview, project: str, entity: str) -> "Workspace":
@@ -173,8 +179,7 @@ def workspace(shown: Overview, project: str, entity: str) -> "Workspace":
     return ws.Workspace(
         entity=entity,
         project=project,
-        # symbols, such as «<», are refused in a workspace's name
-        name="".join("-" if unicodedata.category(one) in SYMBOLS else one for one in shown.dataset),
+        name=plain_name(shown.dataset),
         sections=[
             ws.Section(
                 name=heading,
@@ -194,9 +199,11 @@ def workspace(shown: Overview, project: str, entity: str) -> "Workspace":
     )
 
 
-def report(shown: Sequence[Overview], project: str, entity: str) -> "Report":
-    """All datasets, one after the other, each with its own runs. Raises ImportError without wandb-workspaces."""
+def report(shown: Sequence[Overview], project: str, entity: str, studies: Sequence[Study] = ()) -> "Report":
+    """All datasets, one after the other, each with its own runs, then the sweeps. Raises ImportError as above."""
     import wandb_workspaces.reports.v2.interface as wr
+
+    from .wandb_sweeps import study_blocks
 
     blocks: list[Any] = [wr.TableOfContents()]
     for one in shown:
@@ -207,7 +214,9 @@ def report(shown: Sequence[Overview], project: str, entity: str) -> "Report":
             for number, panel in enumerate(panels):  # where nothing is said, a report lays panels over each other
                 panel.layout = wr.Layout(0, 12 * number, 24, 12) if wide else _place(number)
             blocks += [wr.H2(heading), wr.PanelGrid(runsets=[runs], panels=panels)]
-    title = f"Clothes-changing re-identification: {', '.join(one.dataset for one in shown)}"
+    blocks += [block for study in studies for block in study_blocks(study, project, entity)]
+    named = dict.fromkeys([*(one.dataset for one in shown), *(study.dataset for study in studies)])
+    title = f"Clothes-changing re-identification: {', '.join(named)}"
     return wr.Report(project=project, entity=entity, title=title[:128], blocks=blocks, width="fluid")
 
 
@@ -221,7 +230,7 @@ def _place(number: int) -> "Layout":
 # --- saving them ---
 
 
-def publish(runs: Sequence[RunFolder], client: Client) -> None:
+def publish(runs: Sequence[RunFolder], client: Client, studies: Sequence[Study] = ()) -> None:
     """Save the workspaces and the report of the store that `runs` are of, over those saved before; say where."""
     if not runs:
         return
@@ -231,19 +240,23 @@ def publish(runs: Sequence[RunFolder], client: Client) -> None:
     except ImportError:
         client.say(f"No workspace and no report: {MISSING}")
         return
+    from .studies.roles import tag_of
+    from .wandb_sweeps import study_workspace
+
     target = client.target
     known = read_memory(client, "published.json")
     try:
         entity = target.entity or str(wandb.Api(timeout=REQUEST_SECONDS).default_entity)
         place = f"{entity}/{target.project}"
         shown = overviews(run for run in RunStore(runs[0].path.parent) if state_of(run) == "done")
-        for one in shown:
-            view = workspace(one, target.project, entity)
-            view._internal_name, view._internal_id = known.get(f"{place}/{one.dataset}", ("", ""))
+        views = {one.dataset: workspace(one, target.project, entity) for one in shown}
+        views |= {tag_of(one.name): study_workspace(one, target.project, entity) for one in studies}
+        for name, view in views.items():
+            view._internal_name, view._internal_id = known.get(f"{place}/{name}", ("", ""))
             view.save()
-            known[f"{place}/{one.dataset}"] = (view._internal_name, view._internal_id)
-            client.say(f"{one.dataset}: workspace {view.url}")
-        written = report(shown, target.project, entity)
+            known[f"{place}/{name}"] = (view._internal_name, view._internal_id)
+            client.say(f"{name}: workspace {view.url}")
+        written = report(shown, target.project, entity, studies)
         written.id = known.get(place, "")
         written.save()
         known[place] = written.id

@@ -11,13 +11,12 @@ from optuna.trial import TrialState
 from benchmarks.child import Outcome, Place, folder_of, follow_the_parent, places
 from benchmarks.data import ExperimentData, open_dataset
 from benchmarks.launch import launch
-from benchmarks.records import RunFolder
 from benchmarks.resolve import Resolved
 from benchmarks.selection import VALIDATION
-from benchmarks.studies import Confirmation, Study, StudyFolder, Value
+from benchmarks.studies import Confirmation, Confirmed, Study, StudyFolder, Value
 from datasets.errors import CCReIDError, DataError, UsageError
 
-from .confirmation import DEFAULTS, Score, confirm
+from .confirmation import DEFAULTS, Score, confirm, on_the_test_split
 from .crew import FOLLOWS, Crew
 from .measuring import RunMeasure
 from .plan import SweepPlan, read_plan
@@ -35,9 +34,6 @@ WAITING_SECONDS = 1.0
 class SweepResult:
     study: Study
     folder: StudyFolder
-    tested: tuple[RunFolder, ...]
-    """Runs of the chosen configuration and of the defaults on the fresh seeds, the defaults last, with their test
-    scores; empty where nothing was confirmed."""
 
 
 def sweep(values: Mapping[str, str], words: Sequence[str], listen: Listener) -> SweepResult:
@@ -87,10 +83,12 @@ class Sweep:
                 break
             self._wait_for_others()
         if plan.join:
-            return SweepResult(self._picture(), self.folder, ())
+            return SweepResult(self._picture(), self.folder)
         confirmation = self._confirm()
-        study = self._picture(confirmation)
-        return SweepResult(study, self.folder, self._test(confirmation))
+        if confirmation is not None:
+            self._picture(confirmation)
+            confirmation = self._test(confirmation)
+        return SweepResult(self._picture(confirmation), self.folder)
 
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.storage.patiently(lambda: self.study.get_trials(deepcopy=False))
@@ -167,14 +165,12 @@ class Sweep:
             except UsageError as error:
                 runs.append(str(error))
         outcomes = {one.run_id: one for one in self._launched([run for run in runs if isinstance(run, Resolved)])}
-        return [
-            ("", None, run) if isinstance(run, str) else self._score(run, outcomes[run.spec.run_id]) for run in runs
-        ]
+        return [("", None, run) if isinstance(run, str) else self._score(run, outcomes[run.run_id]) for run in runs]
 
     def _launched(self, runs: Sequence[Resolved]) -> list[Outcome]:
         if not runs:
             return []
-        self.listen({"event": "confirming", "runs": len(runs)})
+        self.listen({"event": "confirming", "runs": len(runs), "test": runs[0].session.test})
         return launch(runs, places(self.plan.workers, self.plan.base.session.device), self.listen)
 
     def _score(self, run: Resolved, outcome: Outcome) -> Score:
@@ -185,15 +181,18 @@ class Sweep:
         except (CCReIDError, KeyError) as error:
             return outcome.run_id, None, str(error)
 
-    def _test(self, confirmation: Confirmation | None) -> tuple[RunFolder, ...]:
+    def _test(self, confirmation: Confirmation) -> Confirmation:
         """Now that the choice is made the test split is opened, for the chosen configuration and the defaults."""
-        if confirmation is None:
-            return ()
-        names = dict.fromkeys((confirmation.chosen, DEFAULTS))
-        runs = [
-            self.plan.configuration(confirmation.row(name).params, seed, test=True)
-            for name in names
-            for seed in confirmation.row(name).by_seed
-        ]
-        outcomes = {one.run_id: one for one in self._launched(runs)}
-        return tuple(folder_of(run) for run in runs if outcomes[run.spec.run_id].succeeded)
+        if confirmation.chosen == DEFAULTS:
+            return confirmation
+        runs = {name: self._tested_runs(confirmation.row(name)) for name in (confirmation.chosen, DEFAULTS)}
+        outcomes = {one.run_id: one for one in self._launched([run for of_row in runs.values() for run in of_row])}
+        chosen, defaults = (
+            [folder_of(run) for run in of_row if outcomes[run.run_id].succeeded] for of_row in runs.values()
+        )
+        if not chosen or not defaults:
+            return confirmation
+        return confirmation.model_copy(update={"tested": on_the_test_split(chosen, defaults)})
+
+    def _tested_runs(self, row: Confirmed) -> list[Resolved]:
+        return [self.plan.configuration(row.params, seed, test=True) for seed in row.by_seed]

@@ -12,8 +12,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import stdtrit
 
-from benchmarks.statistics import CONFIDENCE
-from benchmarks.studies import Confirmation, Confirmed, Shrinkage, Value
+from benchmarks.comparison import METRICS, Row, compared
+from benchmarks.records import RunFolder
+from benchmarks.statistics import CONFIDENCE, holm
+from benchmarks.studies import Confirmation, Confirmed, Shrinkage, Tested, Value
 
 from .plan import SweepPlan
 from .study import IS_DEFAULT
@@ -68,6 +70,32 @@ def _scored(row: Confirmed, scores: Sequence[tuple[int, Score]]) -> Confirmed:
             "runs": tuple(run_id for _, (run_id, _, _) in scores),
             "failures": tuple(f"seed {seed}: {reason}" for seed, (_, score, reason) in scores if score is None),
         }
+    )
+
+
+def on_the_test_split(chosen: Sequence[RunFolder], defaults: Sequence[RunFolder]) -> tuple[Tested, ...]:
+    """The finished runs of two configurations compared, paired by person, under every protocol that both have.
+
+    Raises DataError where their evidence is damaged or was asked different queries.
+    """
+    name = chosen[0].spec()["dataset"]["name"]
+    a, b = Row("chosen", name, tuple(chosen)), Row(DEFAULTS, name, tuple(defaults))
+    cells = [(protocol, metric) for protocol in a.protocols() if protocol in b.protocols() for metric in METRICS]
+    found = [compared(a, b, protocol, metric) for protocol, metric in cells]
+    return tuple(
+        Tested(
+            protocol=protocol,
+            metric=metric,
+            chosen=float(a.sample(protocol, metric).of_seeds.mean()),
+            defaults=float(b.sample(protocol, metric).of_seeds.mean()),
+            difference=one.difference,
+            low=one.low,
+            high=one.high,
+            p=one.p,
+            p_holm=corrected,
+            detectable=one.detectable,
+        )
+        for (protocol, metric), one, corrected in zip(cells, found, holm([one.p for one in found]), strict=True)
     )
 
 

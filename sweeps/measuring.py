@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.child import Child, Outcome, Place, folder_of, is_finished
+from benchmarks.child import BUSY, Child, Outcome, Place, folder_of, is_finished
 from benchmarks.interruption import StoppedError
 from benchmarks.resolve import Resolved
 from benchmarks.studies import Value
@@ -34,10 +34,16 @@ class RunMeasure:
                 watch.idle()
                 time.sleep(POLL_SECONDS)
             if is_finished(run):
-                return self._finished(run, Outcome(run.spec.run_id, "trained", 0.0, 0), watch)
-            measured = self._trained(Child(run, self.place), watch)
+                return self._finished(run, Outcome(run.run_id, "trained", 0.0, 0), watch)
+            measured = self._trained(self._started(run), watch)
             if measured is not None:
                 return measured
+
+    def _started(self, run: Resolved) -> Child:
+        try:
+            return Child(run, self.place)
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}; mend that, the same command goes on.") from None
 
     def _trained(self, child: Child, watch: Watch) -> Measured | None:
         """What became of the child; None where another process was faster."""
@@ -60,7 +66,7 @@ class RunMeasure:
             raise
         if outcome.succeeded:
             return self._finished(child.plan, outcome, watch, seen)
-        if child.run.is_locked():
+        if outcome.exit_code == BUSY:
             return None
         if outcome.state == "stopped":
             raise StoppedError(f"{outcome.run_id} was stopped by a signal: the same command goes on.")

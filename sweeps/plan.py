@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.resolve import Resolved, resolve
 from benchmarks.spec import Session, to_plain
 from benchmarks.studies import Dimension, Value
-from benchmarks.words import read_value
+from benchmarks.words import NAMES, read_value
 from datasets.errors import UsageError, did_you_mean
 from methods import METHODS
 
@@ -72,6 +72,8 @@ class SweepPlan:
     storage: str | None
     """URL of a database; None: a journal in the folder of runs."""
     grace: int
+    command: str
+    """Words after `sweep` that go on with it, without those that say where things are."""
     join: bool
     """Only work on trials of a study that another command began and will finish."""
 
@@ -101,11 +103,24 @@ class SweepPlan:
         own = {"config": self.config, "ablation": self.ablation}
         given = {**{key: value for key, value in own.items() if value}, **self.values}
         given = {key: value for key, value in given.items() if key not in Session.model_fields}
-        return " ".join(shlex.quote(f"{key}={_typed(value)}") for key, value in given.items())
+        return " ".join(shlex.quote(f"{key}={as_typed(value)}") for key, value in given.items())
 
 
-def _typed(value: Any) -> str:
-    return "[" + ",".join(map(_typed, value)) + "]" if isinstance(value, list | tuple) else str(value)
+NOT_REPEATED = frozenset({"storage", "join", "launcher", "workers", *Session.model_fields})
+"""Words that say where and how, not what."""
+
+
+def _command(values: Mapping[str, str]) -> str:
+    short = {full: name for name, full in NAMES.items()}
+    kept = {key: word for key, word in values.items() if key not in NOT_REPEATED}
+    return " ".join(shlex.quote(f"{short.get(key, key)}={word}") for key, word in kept.items())
+
+
+def as_typed(value: Any) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(as_typed, value)) + "]"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def read_plan(values: Mapping[str, str]) -> SweepPlan:
@@ -115,14 +130,14 @@ def read_plan(values: Mapping[str, str]) -> SweepPlan:
     seeds = _seeds(own["seed"])
     config, ablation = Path(own["config"]) if own["config"] else None, own["ablation"] or None
     base = resolve({**of_runs, "seed": seeds[0], "test": False}, config, ablation)
+    if not base.spec.train.epochs:
+        raise UsageError(
+            f"method={base.spec.method.name} with train.epochs=0 trains nothing: there is nothing to tune."
+        )
     if base.spec.select.rule not in ("auto", "validation"):
         raise UsageError(
             f"select.rule={base.spec.select.rule}: a sweep chooses by identities held out of the training split, "
             "leave select.rule out (the confirmed configurations can be run under another rule afterwards)."
-        )
-    if not base.spec.train.epochs:
-        raise UsageError(
-            f"method={base.spec.method.name} with train.epochs=0 trains nothing: there is nothing to tune."
         )
     space = build_space(base, read_space(own["space"] or None, values))
     objectives = read_objectives(own["objective"], base)
@@ -146,6 +161,7 @@ def read_plan(values: Mapping[str, str]) -> SweepPlan:
         name="",
         storage=own["storage"] or os.environ.get(STORAGE_VARIABLE) or None,
         grace=_whole("grace", own["grace"], 2),
+        command=_command(values),
         join=_one_of("join", own["join"], ("false", "true")) == "true",
     )
     check_ends(base, space, lambda params: plan.configuration(params, seeds[0]))

@@ -36,6 +36,7 @@ def snapshot(plan: SweepPlan, study: optuna.Study, confirmation: Confirmation | 
         method=spec.method.name,
         dataset=spec.dataset.name,
         base=plan.words,
+        command=plan.command,
         objectives=tuple(objective.name for objective in plan.objectives),
         minimised=tuple(objective.minimise for objective in plan.objectives),
         protocol=_protocol(plan),

@@ -173,7 +173,8 @@ def contains(dimension: Dimension, value: Any) -> bool:
         return False
     if not dimension.low <= value <= dimension.high:
         return False
-    return dimension.step is None or math.isclose((value - dimension.low) % dimension.step, 0, abs_tol=1e-9)
+    steps = (value - dimension.low) / (dimension.step or 1)
+    return dimension.step is None or math.isclose(steps, round(steps), abs_tol=1e-9)
 
 
 def defaults_in(space: Sequence[Dimension]) -> dict[str, Value] | None:

@@ -47,7 +47,17 @@ def test_an_import_against_the_arrows_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--help"], ["train", "--help"], ["list", "methods"], ["list", "datasets"], ["list", "protocols"]]
+    "words",
+    [
+        [],
+        ["--help"],
+        ["train", "--help"],
+        ["list", "methods"],
+        ["list", "datasets"],
+        ["list", "protocols"],
+        ["list", "studies"],
+        ["list", "runs"],
+    ],
 )
 def test_help_and_list_do_not_import_torch(words: list[str]) -> None:
     """What keeps them under half a second: of the heavy packages none is imported."""

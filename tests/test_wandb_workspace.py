@@ -12,8 +12,13 @@ import pytest
 
 from benchmarks.records import RunFolder
 from datasets.files import write_json
+from reports.figures.style import Picture
+from reports.studies.everything import figures_of_study
 from reports.wandb_client import Client, Target
+from reports.wandb_studies import FIGURE
+from reports.wandb_sweeps import figure_keys, study_workspace
 from reports.wandb_workspace import Overview, overview, overviews, publish, report, workspace
+from tests.study_examples import differ_on_ltcc, two_objectives
 
 SHOWN = Overview(
     dataset="a-set",
@@ -145,6 +150,37 @@ def test_a_report_has_a_section_for_each_dataset_and_no_panel_over_another(monke
             assert not cells & taken
             assert max(x for x, _ in cells) < 24
             taken |= cells
+
+
+def test_a_study_has_a_workspace_of_its_trials_ungrouped_and_a_section_of_the_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Grouped, all trials would be one line of the parallel coordinates."""
+    interface = pytest.importorskip("wandb_workspaces.reports.v2.interface")
+    monkeypatch.setattr(interface, "_get_api", lambda: None)
+    monkeypatch.setattr(interface, "execute_graphql", lambda *_: {"project": {"internalId": "7"}})
+    study = differ_on_ltcc()
+    model = study_workspace(study, "project", "entity")._to_model().model_dump(by_alias=True, exclude_none=True)
+    (runs,) = model["spec"]["section"]["runSets"]
+    assert [one["value"] for one in runs["filters"]["filters"]] == [["sweep:ltcc-differ-weights"]]
+    assert not runs.get("grouping")
+    found = {one["name"]: one["panels"] for one in model["spec"]["section"]["panelBankConfig"]["sections"]}
+    coordinates, importance = found["Sweep"]
+    columns = [column["accessor"] for column in coordinates["config"]["columns"]]
+    assert columns[0] == "config:method.value.weights.identity"
+    assert columns[-1] == "summary:validation/mAP"
+    assert importance["config"]["targetKey"] == "validation/mAP"
+    written = report([SHOWN], "project", "entity", [study])._to_model().model_dump(by_alias=True, exclude_none=True)
+    headings = [one["children"][0]["text"] for one in written["spec"]["blocks"] if one.get("level") == 1]
+    assert headings == [SHOWN.dataset, "Sweep ltcc-differ-weights"]
+
+
+def test_figures_are_looked_for_under_the_names_that_they_are_logged_as(tmp_path: Path) -> None:
+    names = {
+        FIGURE.format(one.name) for one in figures_of_study(two_objectives(), tmp_path) if isinstance(one, Picture)
+    }
+    assert names <= set(figure_keys())
+    assert FIGURE.format("confirmation") in figure_keys()
 
 
 def test_without_the_package_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,22 @@ import io
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 
-from .table import Number, Table, clean
+from .table import MISSING, Number, Table, clean
 
 
 def to_csv(table: Table) -> str:
-    """The numbers of one table; in percent, a missing one is an empty field."""
-    return csv_of(table.numbers)
+    """The numbers of one table, or the values of its cells where it has none; in percent, a missing one is empty."""
+    return csv_of(table.numbers) if table.numbers else _of_cells(table)
+
+
+def _of_cells(table: Table) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([clean(heading) for heading in table.headings(" ")])
+    for row in table.rows:
+        values = [("" if cell.text == MISSING else cell.text) if cell.value is None else cell.value for cell in row]
+        writer.writerow([clean(one) if isinstance(one, str) else one for one in values])
+    return file.getvalue()
 
 
 def csv_of(numbers: Iterable[Number]) -> str:

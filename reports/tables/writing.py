@@ -9,7 +9,7 @@ from datasets.files import write_text
 
 from . import as_html, as_latex
 from .ablation import ablation_tables
-from .as_csv import csv_of
+from .as_csv import csv_of, to_csv
 from .as_markdown import to_markdown
 from .results import result_tables
 from .table import Table
@@ -17,22 +17,31 @@ from .table import Table
 Document = tuple[str, list[Table]]
 
 
-def write_tables(rows: Sequence[Row], folder: Path, formats: Iterable[str]) -> list[Path]:
-    """Write every table of `rows` in each of the `formats`; the files, in the order of the formats.
-
-    DATASET.md, .html and .csv hold all tables of a dataset, DATASET-METHOD-ablation.… those of an ablation;
-    DATASET-NAME.tex holds one table, and tables.tex shows them all. Raises UsageError for an unknown format.
-    """
-    wanted = list(dict.fromkeys(formats))
+def read_formats(word: str | None) -> tuple[str, ...]:
+    """The formats in `format=md,tex`; all where nothing is said. Raises UsageError for an unknown one."""
+    wanted = tuple(dict.fromkeys(word.split(","))) if word else tuple(FORMATS)
     for name in wanted:
         if name not in FORMATS:
-            raise UsageError(f"format={name} is not known.{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}.")
-    tables = [*result_tables(rows), *ablation_tables(rows)]
+            raise UsageError(f"Unknown format={name}.{did_you_mean(name, FORMATS)} Available: {', '.join(FORMATS)}.")
+    return wanted
+
+
+def write_tables(rows: Sequence[Row], folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write every table of `rows`: DATASET.md, .html and .csv hold all of a dataset, DATASET-METHOD-ablation.… those of
+    an ablation."""
+    return write([*result_tables(rows), *ablation_tables(rows)], folder, formats)
+
+
+def write(tables: Iterable[Table], folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write `tables` in each of the `formats`; the files, in the order of the formats.
+
+    DOCUMENT.md, .html and .csv hold all tables of a document; NAME.tex holds one table, and tables.tex shows them all.
+    """
     documents: dict[str, list[Table]] = {}
     for table in tables:
         documents.setdefault(table.document, []).append(table)
     files = []
-    for name in wanted:
+    for name in read_formats(",".join(formats)):
         for file, text in FORMATS[name](documents):
             write_text(folder / file, text)
             files.append(folder / file)
@@ -53,7 +62,8 @@ def _latex(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:
 
 def _csv(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:
     for name, tables in documents.items():
-        yield f"{name}.csv", csv_of(dict.fromkeys(number for table in tables for number in table.numbers))
+        numbers = dict.fromkeys(number for table in tables for number in table.numbers)
+        yield f"{name}.csv", csv_of(numbers) if numbers else "".join(map(to_csv, tables))
 
 
 def _html(documents: dict[str, list[Table]]) -> Iterable[tuple[str, str]]:

@@ -10,22 +10,23 @@ from markupsafe import Markup
 from .page import Gallery, write_page
 from .run_facts import RunFacts
 from .run_page import page_name
+from .tables.captions import INTERVALS
 
 if TYPE_CHECKING:
+    from .studies.page import StudyLink
     from .tables import Table
 
 READING = (
-    "Scores are in percent: mean ± standard deviation over seeds; 95 % intervals come from a bootstrap over the "
-    "identities that are asked for, and over seeds.",
+    "Scores are in percent: mean ± standard deviation over seeds.",
+    INTERVALS,
     "A protocol says which gallery images are hidden from a query; a selection says which epoch is reported. Scores "
     "under different protocols or selections cannot be compared.",
-    "† marks an epoch that was chosen on the test set: such scores flatter the method.",
-    "Two methods are compared on the same queries, paired by identity; the p-values of a table are corrected by "
-    "Holm's method. The smallest detectable difference is what would have been found four times in five.",
+    "† marks an epoch that was chosen on the test set: such scores flatter the method. Beside others they are neither "
+    "bold nor underlined, and no row is compared with them as its reference.",
     "`python run.py report` makes every number again from the run folders. Beside this page lie the tables as "
     "Markdown, LaTeX and CSV, the figures and retrievals as PNG and PDF.",
 )
-SECTIONS = ("Results", "Ablations", "Retrieval", "Comparisons", "Figures", "Runs", "How to read this")
+SECTIONS = ("Results", "Ablations", "Retrieval", "Comparisons", "Figures", "Sweeps", "Runs", "How to read this")
 """Headings of the page, in the order of its template."""
 
 
@@ -71,7 +72,7 @@ def _shown(table: "Table") -> ShownTable:
     return ShownTable(table.title, Markup(to_html(table)), to_latex(table))  # noqa: S704 (escaped by its renderer)
 
 
-def write_suite(
+def write_overview(
     file: Path,
     runs: Sequence[RunFacts],
     tables: Sequence[TableSection],
@@ -79,6 +80,7 @@ def write_suite(
     figures: Sequence[Gallery],
     problems: Sequence[str],
     remarks: Sequence[str],
+    studies: "Sequence[StudyLink]" = (),
 ) -> Path:
     """`problems`: what could not be made; `remarks`: what does not apply to these runs."""
     datasets = list(dict.fromkeys(run.dataset for run in runs if run.spec))
@@ -91,9 +93,10 @@ def write_suite(
         "figures": figures,
         "problems": problems,
         "remarks": remarks,
+        "studies": studies,
         "reading": READING,
     }
-    return write_page(file, "suite.html", context | {"sections": _sections(context)})
+    return write_page(file, "overview.html", context | {"sections": _sections(context)})
 
 
 def _title(datasets: Sequence[str]) -> str:
@@ -123,4 +126,5 @@ def _sections(context: Mapping[str, Any]) -> list[str]:
     """Headings, in the order of the template."""
     there = {section.title for section in context["tables"]}
     there |= {name for name in ("Retrieval", "Figures") if context[name.lower()]} | {"Runs", "How to read this"}
+    there |= {"Sweeps"} if context["studies"] else set()
     return [name for name in SECTIONS if name in there]
