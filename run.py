@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,16 +66,14 @@ def train(words: Sequence[str]) -> int:
         from reports.running import carry_out_for_a_parent
 
         return carry_out_for_a_parent()
+    if "suite" in values:
+        return suite(values)
     config, ablation, show, dry, jobs = (
         values.pop(key, None) for key in ("config", "ablation", "print", "dry", "jobs")
     )
     plans = _plans(values, config, ablation)
-    if show is not None:
-        return _print_config(plans, show)
-    if _yes("dry", dry):
-        from reports.running import list_plans
-
-        return _print(list_plans(plans))
+    if _print_planned(plans, show, dry, {}):
+        return 0
     from reports.running import carry_out, read_jobs
 
     return carry_out(plans, read_jobs(jobs))
@@ -92,20 +90,74 @@ def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> 
     return list({plan.run_id: plan for plan in plans}.values())
 
 
-def _print_config(plans: "list[Resolved]", what: str) -> int:
-    import yaml
+def _print_planned(plans: "Sequence[Resolved]", show: str | None, dry: str | None, rows: Mapping[str, str]) -> bool:
+    """Whether print= or dry= asked for nothing but a look; `rows`: run id → row of a table."""
+    from benchmarks.words import read_switch
+    from reports.planned import config_lines, plan_lines
 
-    from benchmarks.resolve import describe
+    if show is not None:
+        _print(config_lines(plans, show))
+        return True
+    if read_switch("dry", dry):
+        _print(plan_lines(plans, rows))
+        return True
+    return False
+
+
+# --- suites and ablations ---
+
+
+def suite(values: dict[str, str], *, run_missing: bool = True) -> int:
+    from benchmarks.suite_plans import plan_suite
+    from reports.running import read_jobs
+    from reports.suites import carry_out_suite, on_disk, show_suite
+    from reports.tables import read_formats
+
+    config, show, dry, jobs, out, formats = (
+        values.pop(key, None) for key in ("config", "print", "dry", "jobs", "out", "format")
+    )
+    planned = plan_suite(values, Path(config) if config else None)
+    number, kinds = read_jobs(jobs), read_formats(formats)
+    if not run_missing:
+        show_suite(planned, _out(out), kinds)
+        return 0
+    plans, left_out = on_disk(planned) if show is None else (planned.all, [])
+    _print(left_out)
+    if _print_planned(plans, show, dry, planned.rows):
+        return 0
+    return carry_out_suite(planned, plans, number, _out(out), kinds)
+
+
+def ablate(words: Sequence[str]) -> int:
+    from benchmarks.ablation_plans import plan_ablation
+    from benchmarks.words import parse_words, read_names, read_switch
     from datasets.errors import UsageError
+    from reports.ablating import carry_out_ablation
+    from reports.running import read_jobs
+    from reports.tables import read_formats
 
-    if what != "config":
-        raise UsageError(f"print={what} is not known: print=config shows the resolved configuration.")
-    for plan in plans:
-        print(f"# {plan.run_id}")
-        for key, value, origin in describe(plan):
-            text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
-            print(f"{f'{key}: {text}':<60} # {origin}")
-    return 0
+    values = parse_words(words)
+    config, show, dry, jobs, rows, grid, out, formats, retune = (
+        values.pop(key, None) for key in ("config", "print", "dry", "jobs", "rows", "grid", "out", "format", "retune")
+    )
+    file = Path(config) if config else None
+    space = {key: values.pop(key) for key in list(values) if key.startswith("space.")}
+    study = plan_ablation(values, file, read_names(rows), grid=read_switch("grid", grid))
+    _print(study.remarks)
+    if _print_planned(study.plans, show, dry, study.rows):
+        return 0
+    at_once = read_jobs(jobs)
+    if retune is not None:
+        from reports.sweeping import SweepReporter
+        from sweeps.retuning import read_trials, retuned
+
+        with SweepReporter() as reporter:
+            tuned = retuned(study, read_trials(retune), space, file, at_once or 1, reporter)
+        _print(tuned.remarks[len(study.remarks) :])
+        study = tuned
+    elif space:
+        raise UsageError(f"{next(iter(space))} is for retune=N, which re-tunes every row: add it, or leave this out.")
+    return carry_out_ablation(study, at_once, _out(out), read_formats(formats))
 
 
 # --- sweep ---
@@ -117,7 +169,8 @@ def sweep(words: Sequence[str]) -> int:
     from sweeps.command import sweep
 
     with SweepReporter() as reporter:
-        reporter.result(sweep(parse_words(words), words, reporter))
+        found = sweep(parse_words(words), words, reporter)
+        reporter.result(found.study, found.folder.path)
     return 0
 
 
@@ -171,7 +224,8 @@ def show(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
     from reports.listing import show
 
-    return _print(show(_only(parse_words(words), {"method.name", "dataset.name", "run", "study", "runs"})))
+    known = {"method.name", "dataset.name", "suite", "run", "study", "runs"}
+    return _print(show(_only(parse_words(words), known)))
 
 
 def _print(lines: Iterable[str]) -> int:
@@ -185,10 +239,10 @@ def _print(lines: Iterable[str]) -> int:
 
 def check(words: Sequence[str]) -> int:
     from benchmarks.check import check_dataset
-    from benchmarks.words import parse_words
+    from benchmarks.words import parse_words, read_switch
 
     values = parse_words(words)
-    name, deep = _required(values, "dataset.name", usage.CHECK), _yes("deep", values.pop("deep", None))
+    name, deep = _required(values, "dataset.name", usage.CHECK), read_switch("deep", values.pop("deep", None))
     levels = set()
     for level, sentence in check_dataset(name, values, deep=deep):
         levels.add(level)
@@ -239,9 +293,13 @@ def encode(words: Sequence[str]) -> int:
 
 def report(words: Sequence[str]) -> int:
     from benchmarks.words import parse_words
+
+    values = parse_words(words)
+    if "suite" in values:
+        return suite(values, run_missing=False)
     from reports.report import write_report
 
-    return _print(write_report(parse_words(words)))
+    return _print(write_report(values))
 
 
 def compare(words: Sequence[str]) -> int:
@@ -308,21 +366,20 @@ def _only(values: dict[str, str], known: set[str]) -> dict[str, str]:
     return values
 
 
-def _yes(key: str, value: str | None) -> bool:
-    from datasets.errors import UsageError
-
-    if value not in (None, "true", "false"):
-        raise UsageError(f"{key}={value}: write {key}=true or {key}=false.")
-    return value == "true"
+def _out(word: str | None) -> Path:
+    return Path(word or "report").expanduser()
 
 
-TAKES_PLUGIN = ("train", "sweep", "evaluate", "list", "show", "check", "report", "retrieval", "wandb")
+TAKES_PLUGIN = frozenset(
+    ("train", "ablate", "sweep", "evaluate", "list", "show", "check", "report", "compare", "retrieval", "wandb")
+)
 VERBS = {
     "train": Verb(train, "train, select, evaluate and record (the default)", usage.TRAIN),
+    "ablate": Verb(ablate, "which parts of a method matter: its ablation table", usage.ABLATE),
     "sweep": Verb(sweep, "tune loss weights on held-out training identities, confirmed on fresh seeds", usage.SWEEP),
     "evaluate": Verb(evaluate, "score a finished run, a checkpoint or features from elsewhere", usage.EVALUATE),
-    "list": Verb(list_, "methods, datasets, protocols, published numbers, runs or sweeps", usage.LIST),
-    "show": Verb(show, "every key, recipe and quirk of a method, a dataset, a run or a sweep", usage.SHOW),
+    "list": Verb(list_, "methods, datasets, protocols, suites, published numbers, runs or sweeps", usage.LIST),
+    "show": Verb(show, "every key, recipe and quirk of a method, a dataset, a suite, a run or a sweep", usage.SHOW),
     "report": Verb(report, "tables, figures and a page of finished runs", usage.REPORT),
     "compare": Verb(compare, "does one method beat another?", usage.COMPARE),
     "retrieval": Verb(retrieval, "pictures of the nearest gallery images", usage.RETRIEVAL),

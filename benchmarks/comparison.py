@@ -1,9 +1,8 @@
 """From run folders to statistics: the seeds of one configuration together, configurations beside each other."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,14 @@ import numpy as np
 from datasets.errors import DataError, UsageError, did_you_mean
 
 from .configuration_names import configuration_names
-from .evidence import RANKS, Ranking
+from .query_scores import SAMPLED, query_scores
 from .records import RunFolder
-from .splits import load_samples
+from .run_states import judge, named_spec
+from .selection import ORACLE
 from .statistics import Comparison, Sample, compare
 
 METRICS = ("mAP", "R1")
 """What the field compares methods by."""
-SAMPLED = ("mAP", *(f"R{rank}" for rank in RANKS), "mINP")
-"""What is known of every query, so that it has intervals and can be compared."""
-DONE, DAMAGED = "done", "damaged"
 
 
 @dataclass(frozen=True)
@@ -28,17 +25,22 @@ class Row:
     """The seeds of one configuration, trained and tested on the same files."""
 
     name: str
-    """Method, and what sets the configuration apart where the method alone does not."""
+    """As `configuration_names` says, and the state of the files where the configuration was run on several."""
     dataset: str
     runs: tuple[RunFolder, ...]
     """Finished. None: there are no protocols, no selections, no samples."""
     unfinished: tuple[RunFolder, ...] = ()
-    """Failed, stopped, diverged or still running; their folders may lack anything but spec.yaml."""
+    """Failed, stopped, still running or damaged: whatever does not count; their folders may lack anything."""
 
     @property
     def selections(self) -> list[str]:
         """How the reported epoch of each seed was chosen, each way once."""
         return list(dict.fromkeys(run.headline for run in self.runs))
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether its epochs were chosen on the test set, so that its scores are too good."""
+        return ORACLE in self.selections
 
     def protocols(self) -> list[str]:
         """Those that every finished seed was scored under."""
@@ -54,11 +56,9 @@ class Row:
             raise UsageError(f"Unknown metric {metric}.{did_you_mean(metric, SAMPLED)} Known: {', '.join(SAMPLED)}.")
         if not self.runs:
             raise DataError(f"{self.name} on {self.dataset} has no finished run: repeat the command that started it.")
-        scores = [_scores(run.ranking(protocol, run.headline))[metric] for run in self.runs]
-        persons = [_persons(run, protocol) for run in self.runs]
+        found = [query_scores(run, protocol) for run in self.runs]
+        scores, persons = [of_run[metric] for of_run, _ in found], [person for _, person in found]
         for run, person, score in zip(self.runs, persons, scores, strict=True):
-            if len(score) != len(person):
-                raise DataError(f"{run.path} ranks other queries under {protocol} than its splits/ list: run it again.")
             if not np.array_equal(person, persons[0]) or not np.array_equal(np.isnan(score), np.isnan(scores[0])):
                 raise DataError(
                     f"{self.runs[0].path} and {run.run_id} were asked different queries under {protocol}: "
@@ -70,8 +70,9 @@ class Row:
 def rows_of(runs: Sequence[RunFolder]) -> list[Row]:
     """One row per configuration and state of the dataset's files, in the order of its first run.
 
-    Raises DataError where a finished run's data.json or spec.yaml cannot be read; an unfinished run's may be damaged.
+    Damaged runs, as `judge` finds them, stand among the unfinished ones of their configuration.
     """
+    counts = {run.path for run in runs if judge(run).counts}
     groups: dict[str, list[RunFolder]] = {}
     for run in runs:
         groups.setdefault(configuration(run), []).append(run)
@@ -83,9 +84,25 @@ def rows_of(runs: Sequence[RunFolder]) -> list[Row]:
         by_files = _by_files(members)
         for files, of_files in by_files:
             name = f"{names[group]} ({files})" if len(by_files) > 1 else names[group]
-            finished = tuple(run for run in of_files if state_of(run) == DONE)
+            finished = tuple(run for run in of_files if run.path in counts)
             rows.append(Row(name, dataset, finished, tuple(run for run in of_files if run not in finished)))
     return rows
+
+
+def run_names(runs: Sequence[RunFolder]) -> list[str]:
+    """What runs beside each other are called: by their configuration, with the seed where it is there twice."""
+    names = configuration_names({configuration(run): named_spec(run) for run in runs})
+    found = [names[configuration(run)] for run in runs]
+    times = Counter(found)
+    return [
+        f"{name}, seed {run.spec().get('seed', 0)}" if times[name] > 1 else name
+        for name, run in zip(found, runs, strict=True)
+    ]
+
+
+def fair(rows: Sequence[Row]) -> list[Row]:
+    """Those that may be called best, or be what others are compared with: none of the oracle's, unless all are."""
+    return [row for row in rows if not row.is_oracle] or list(rows)
 
 
 def compared(a: Row, b: Row, protocol: str, metric: str) -> Comparison:
@@ -104,66 +121,12 @@ def configuration(run: RunFolder) -> str:
     return run.run_id.rpartition("-s")[0]
 
 
-def state_of(run: RunFolder) -> str:
-    """What status.json says; «damaged» where it cannot be read."""
-    try:
-        return str(run.status()["state"])
-    except (DataError, OSError):
-        return DAMAGED
-
-
 def fingerprints(run: RunFolder) -> dict[str, str]:
-    """Split → fingerprint of its files; none of a run that broke off before it had read them."""
+    """Split → fingerprint of its files; none of a run that broke off before it had read them, or lost its record."""
     try:
         return {name: split["fingerprint"] for name, split in run.data().get("splits", {}).items()}
-    except DataError:
-        if state_of(run) == DONE:
-            raise
+    except (DataError, KeyError, TypeError, AttributeError):
         return {}
-
-
-# --- evidence ---
-
-
-def _scores(path: Path) -> Mapping[str, np.ndarray]:
-    """Metric → [Q] the score of each query, NaN where it does not count. A file is read once while it stays the same.
-
-    Raises DataError where `path` is not a ranking.
-    """
-    try:
-        state = path.stat()
-    except OSError:
-        raise DataError(f"{path} is missing: restore it, or delete the run's folder and run it again.") from None
-    return _read_scores(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=1024)  # a kilobyte or two for each hundred queries
-def _read_scores(path: Path, changed: int, size: int) -> Mapping[str, np.ndarray]:
-    ranking = Ranking.load(path)
-    hits = {f"R{rank}": ranking.hits(rank) for rank in RANKS}
-    return {"mAP": ranking.average_precision, **hits, "mINP": ranking.inverse_negative_penalty}
-
-
-def _persons(run: RunFolder, protocol: str) -> np.ndarray:
-    """[Q] whom each query of a ranking shows: one per image, or one per tracklet where tracklets are compared."""
-    described = next((one for one in run.data().get("protocols", []) if one["name"] == protocol), None)
-    if described is None:
-        raise DataError(f"{run.path} does not say what {protocol} compares: it is of an older version; run it again.")
-    path = run.split(described["query"])
-    try:
-        state = path.stat()
-    except OSError:
-        raise DataError(f"{path} is missing: restore it, or delete the run's folder and run it again.") from None
-    return _read_persons(path, state.st_mtime_ns, state.st_size, described["pool"] is not None)
-
-
-@lru_cache(maxsize=1024)
-def _read_persons(path: Path, changed: int, size: int, by_tracklet: bool) -> np.ndarray:
-    samples = load_samples(path)
-    if not by_tracklet or samples.tracklet is None:
-        return samples.person
-    first = np.flatnonzero(np.r_[True, samples.tracklet[1:] != samples.tracklet[:-1]])
-    return samples.person[first]
 
 
 def _by_files(members: Sequence[RunFolder]) -> list[tuple[str, list[RunFolder]]]:
@@ -192,14 +155,10 @@ def _by_files(members: Sequence[RunFolder]) -> list[tuple[str, list[RunFolder]]]
 
 
 def _spec(members: Sequence[RunFolder]) -> dict[str, Any]:
-    """The configuration of the first run that can tell it; empty where only damaged, unfinished ones are left."""
-    for run in sorted(members, key=lambda run: state_of(run) != DONE):
+    """The configuration of the first run that can tell it; empty where none can."""
+    for run in members:
         try:
-            spec = run.spec()
+            return named_spec(run)
         except DataError:
-            if state_of(run) == DONE:
-                raise
             continue
-        if all(isinstance(spec.get(part), dict) and "name" in spec[part] for part in ("method", "dataset")):
-            return spec
     return {}

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from datasets.base import IntArray
 
-from .protocols import BoolArray
-
-FloatArray = npt.NDArray[np.floating]
+from .protocols import BoolArray, FloatArray
 
 VALUES_AT_A_TIME = 2**19
 """Distances that are counted in one go, so that they stay in the processor's cache."""

@@ -6,15 +6,17 @@ Shapes: Q queries, B queries of one block, P most images that one of them has in
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from datasets.base import IntArray
 
 from .arrays import RUN_AGAIN, read_arrays, write_arrays
-from .counting import Counts, FloatArray
-from .protocols import BoolArray
+from .protocols import BoolArray, FloatArray
+
+if TYPE_CHECKING:  # reading what a run found needs no torch, which counting does
+    from .counting import Counts
 
 RANKS = (1, 5, 10, 20)
 """Where the cumulative match characteristic is read off for `scores`."""
@@ -79,7 +81,7 @@ class Ranking:
         return read_arrays(path, lambda columns: cls(**columns), "a ranking of this version", RUN_AGAIN)
 
 
-def columns_of(counts: Counts, visible: BoolArray, shift: FloatArray, area: str) -> dict[str, np.ndarray]:
+def columns_of(counts: "Counts", visible: BoolArray, shift: FloatArray, area: str) -> dict[str, np.ndarray]:
     """Columns of `Ranking` where `visible` [B, P] of the person's own images are matches; `shift` as in `Block`.
 
     `area`: the k-th match, at rank r, adds k / r («steps»), or the mean of that and (k - 1) / (r - 1), the precision
@@ -113,7 +115,7 @@ def columns_of(counts: Counts, visible: BoolArray, shift: FloatArray, area: str)
     }
 
 
-def _top(counts: Counts, visible: BoolArray, position: IntArray) -> tuple[IntArray, FloatArray, BoolArray]:
+def _top(counts: "Counts", visible: BoolArray, position: IntArray) -> tuple[IntArray, FloatArray, BoolArray]:
     """[B, K] gallery row, distance and correctness of the nearest visible entries.
 
     Each match stands at its `position`, the nearest negatives fill the places between.

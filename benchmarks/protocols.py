@@ -12,6 +12,7 @@ from datasets.base import Ignore, IntArray, Protocol
 from datasets.errors import DataError, UsageError, did_you_mean
 
 BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.floating]
 
 RULES = (
     (Ignore.SAME_CAMERA, "camera", np.equal),

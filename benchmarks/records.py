@@ -36,6 +36,8 @@ from datasets.errors import CCReIDError, DataError, UsageError
 from datasets.files import write_json, write_text
 
 HEARTBEAT_SECONDS = 30.0
+MARKS = ("spec.yaml", "status.json", "metrics.jsonl", "data.json", "environment.json", "checkpoints/last.pt")
+"""Any of them tells a run's folder from others below `runs`, such as those that `evaluate features=FILE` writes."""
 
 T = TypeVar("T")
 
@@ -56,6 +58,10 @@ class RunFolder:
     @property
     def run_id(self) -> str:
         return self.path.name
+
+    def exists(self) -> bool:
+        """Whether a run has written anything here; what it left may be damaged."""
+        return not self.run_id.startswith(".") and any((self.path / mark).is_file() for mark in MARKS)
 
     @property
     def checkpoint(self) -> Path:
@@ -236,7 +242,10 @@ def _together(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
 def _complete_lines(file: Path) -> Iterator[dict[str, Any]]:
     for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):  # the last line of a killed run may be cut off
-            yield _parsed(file, line, json.loads, dict)
+            event = _parsed(file, line, json.loads, dict)
+            if "event" not in event:
+                raise DataError(f"{file} is damaged: restore it, or delete the run's folder to start again.")
+            yield event
 
 
 def _read(file: Path, parse: Callable[[str], Any], kind: type[T]) -> T:
@@ -274,9 +283,9 @@ class RunStore:
 
     def get(self, run_id: str) -> RunFolder:
         """The folder of a run that exists, by its id, a path to it, or an unambiguous beginning of the id."""
-        for exact in (self.root / run_id, Path(run_id)):
-            if (exact / "spec.yaml").is_file():
-                return RunFolder(exact)
+        for exact in (RunFolder(self.root / run_id), RunFolder(Path(run_id))):
+            if exact.exists():
+                return exact
         matching = [run for run in self if run.run_id.startswith(run_id)]
         if len(matching) == 1:
             return matching[0]
@@ -285,12 +294,16 @@ class RunStore:
         raise UsageError(f"No run {run_id} in {self.root}: `python run.py list runs` shows what is there.")
 
     def __iter__(self) -> Iterator[RunFolder]:
-        for file in sorted(self.root.glob("*/spec.yaml")):
-            yield RunFolder(file.parent)
+        for path in sorted(self.root.glob("*/")):
+            if (run := RunFolder(path)).exists():
+                yield run
 
     def find(self, **query: Any) -> list[RunFolder]:
-        """Runs whose spec has all these values; a key is written with «__» for a dot: find(method__name="differ")."""
-        return [run for run in self if all(_lookup(run.spec(), key) == value for key, value in query.items())]
+        """Runs whose spec has all these values; a key is written with «__» for a dot: find(method__name="differ").
+
+        A run whose spec.yaml cannot be read is none of them.
+        """
+        return [run for run in self if _matches(run, query)]
 
     def group(self, *by: str) -> dict[tuple[Any, ...], list[RunFolder]]:
         """Runs by the values of these keys; without keys by everything but the seed."""
@@ -299,6 +312,14 @@ class RunStore:
             key = tuple(_lookup(run.spec(), name) for name in by) if by else (run.run_id.rpartition("-s")[0],)
             groups.setdefault(key, []).append(run)
         return groups
+
+
+def _matches(run: RunFolder, query: Mapping[str, Any]) -> bool:
+    try:
+        spec = run.spec()
+    except DataError:
+        return False
+    return all(_lookup(spec, key) == value for key, value in query.items())
 
 
 def _lookup(values: Any, key: str) -> Any:

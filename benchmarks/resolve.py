@@ -1,7 +1,8 @@
 """From `key=value` words, a configuration file and a method's recipe to a Spec, remembering where each value came from.
 
-Later layers win: defaults, the method's recipe for the dataset, an ablation row, the configuration file, the command
-line. An unknown key, a wrong type or a value out of range raises UsageError with the key, its origin and the mend.
+Later layers win: defaults, the method's recipe for the dataset, an ablation row, a suite, the environment, the
+configuration file, the command line. An unknown key, a wrong type or a value out of range raises UsageError with the
+key, its origin and the mend.
 """
 
 import functools
@@ -21,6 +22,7 @@ from datasets.errors import UsageError, did_you_mean
 from datasets.masks import MaskConfig
 from methods import METHODS
 
+from .ablations import changes_of
 from .protocols import choose
 from .spec import EvaluateConfig, Session, Spec, to_plain
 from .words import ENVIRONMENT, NAMES, SHORT
@@ -127,8 +129,19 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 # --- layers → Spec ---
 
 
-def resolve(command_line: Mapping[str, Any], config_file: Path | None = None, ablation: str | None = None) -> Resolved:
-    """Put the layers on top of each other and validate the result."""
+def resolve(
+    command_line: Mapping[str, Any],
+    config_file: Path | None = None,
+    ablation: str | None = None,
+    *,
+    suite: Layer | None = None,
+    row: Layer | None = None,
+) -> Resolved:
+    """Put the layers on top of each other and validate the result.
+
+    `suite`: what a row of a paper's table says. `row`: a row of an ablation study, whose full model is what all the
+    other layers make: it wins over the command line, too.
+    """
     content = read_config_file(config_file) if config_file else {}
     name_of = {key: command_line.get(key, _name_in(content, short)) for short, key in NAMES.items()}
     for short, key in NAMES.items():
@@ -144,10 +157,12 @@ def resolve(command_line: Mapping[str, Any], config_file: Path | None = None, ab
     recipe = dataset if dataset in recipes else "*"
     layers = [
         Layer(f"recipe {method}/{recipe}", recipes.get(recipe, {})),
-        Layer(f"ablation {ablation}", _ablation(method, ablation)),
+        Layer(f"ablation {ablation}", changes_of(method, ablation) if ablation else {}),
+        *([suite] if suite else []),
         Layer("environment", {key: os.environ[name] for name, key in ENVIRONMENT.items() if os.environ.get(name)}),
         Layer(f"file {config_file}", _flatten(content, known)),
         Layer("command line", command_line),
+        *([row] if row else []),
     ]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -282,14 +297,6 @@ def _refuse_unknown_sections(values: Mapping[str, Any]) -> None:
     for key in values:
         if key.partition(".")[0] not in sections:
             raise UsageError(f"Unknown key {key} (command line).{did_you_mean(key, sections)}")
-
-
-def _ablation(method: str, name: str | None) -> Mapping[str, Any]:
-    rows = METHODS.get(method).ablations
-    if name is not None and name not in rows:
-        available = ", ".join(rows) or "none"
-        raise UsageError(f"{method} has no ablation row {name}.{did_you_mean(name, rows)} Available: {available}.")
-    return rows[name] if name else {}
 
 
 def _unknown_key(key: str, origin: str, known: Mapping[str, Any]) -> str:

@@ -5,14 +5,16 @@ epoch on the test set; what most released codes report, allowed, and marked † 
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from datasets.base import IntArray, Protocol, Samples
 
 from .protocols import ignored
-from .spec import SelectConfig
+
+if TYPE_CHECKING:
+    from .spec import SelectConfig
 
 INITIAL, LAST, VALIDATION, ORACLE = "initial", "last", "validation", "oracle"
 HELD_QUERY, HELD_GALLERY = "held-out-query", "held-out-gallery"
@@ -39,7 +41,7 @@ class Holdout:
     """All the other images of the held-out persons."""
 
 
-def hold_out(samples: Samples, protocol: Protocol, config: SelectConfig) -> Holdout | None:
+def hold_out(samples: Samples, protocol: Protocol, config: "SelectConfig") -> Holdout | None:
     """Set aside `config.holdout` of the identities, chosen among those who can be asked for under `protocol`.
 
     None where fewer than FEWEST_HELD_OUT identities can be spared.

@@ -75,3 +75,15 @@ def read_value(key: str, word: str) -> Any:
         except yaml.YAMLError:
             raise UsageError(f"Cannot read {key}={word}: the brackets do not close or hold something else.") from None
     return [part.strip() for part in word.split(",")] if key in LISTS else word
+
+
+def read_switch(key: str, word: str | None) -> bool:
+    """true or false; false where nothing is said. Raises UsageError for anything else."""
+    if word not in (None, "true", "false"):
+        raise UsageError(f"{key}={word}: write {key}=true or {key}=false.")
+    return word == "true"
+
+
+def read_names(word: str | None) -> list[str]:
+    """The names in a comma list."""
+    return [name.strip() for name in word.split(",")] if word else []

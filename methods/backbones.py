@@ -9,11 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import timm
 import torch
 from pydantic import PositiveInt
-from timm.layers.helpers import to_2tuple
-from timm.models import is_model_in_modules
 from torch import Tensor, nn
 
 from datasets.errors import DataError, UsageError, did_you_mean
@@ -177,6 +174,9 @@ def build_backbone(
     Raises UsageError for an unknown name, an option the architecture lacks, or a size that would be cropped silently;
     DataError for weights that are missing, unsafe or of another architecture.
     """
+    import timm  # here and below: seconds that a command which builds no model does not need
+    from timm.models import is_model_in_modules
+
     if name.startswith(OPEN_CLIP):
         from .open_clip_towers import build_tower  # 1 s that the others do not need
 
@@ -213,6 +213,8 @@ def announce_random_weights(name: str) -> None:
 
 
 def _check_name(name: str, timm_name: str, names: Iterable[str]) -> None:
+    import timm
+
     architecture, _, tag = timm_name.partition(".")
     if not timm.is_model(architecture):
         hint = did_you_mean(name, names) or did_you_mean(name, timm.list_models())
@@ -224,6 +226,8 @@ def _check_name(name: str, timm_name: str, names: Iterable[str]) -> None:
 
 def _require_options(name: str, timm_name: str, architecture: Mapping[str, Any]) -> None:
     """Raise UsageError where the model does not take some of `architecture`, each of which is tried alone."""
+    import timm
+
     unknown = []
     for option, value in architecture.items():
         try:
@@ -258,6 +262,8 @@ def _patch(trunk: Any, also: Any = 1) -> tuple[int, int]:
 
     `also`: side or sides of a patch that are known otherwise.
     """
+    from timm.layers.helpers import to_2tuple
+
     sides = [to_2tuple(also), *(layer.stride for layer in _patch_convolutions(trunk))]
     return math.lcm(*(height for height, _ in sides)), math.lcm(*(width for _, width in sides))
 
@@ -311,6 +317,8 @@ def _fixed_size(
 
     `own`: the size of its published weights.
     """
+    import timm
+
     sized: dict[str, Any] = {"img_size": image_size}
     try:
         with torch.device("meta"):
@@ -331,6 +339,8 @@ def _fixed_size(
 
 
 def _create(name: str, timm_name: str, options: dict[str, Any], *, pretrained: bool) -> Any:
+    import timm
+
     try:
         return timm.create_model(timm_name, pretrained=pretrained, **options)
     except TypeError as error:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from datasets.errors import DataError
@@ -144,6 +143,8 @@ def _fit_positions(state: dict[str, Tensor], trunk: Any) -> dict[str, Tensor]:
 
     A table of a square number of patches is taken for a square grid. open_clip's own transformers have one of [1+N, W].
     """
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
     if (flat := state.get("positional_embedding")) is not None and flat.ndim == 2 and hasattr(trunk, "grid_size"):
         if math.isqrt(len(flat) - 1) ** 2 != len(flat) - 1:
             return state

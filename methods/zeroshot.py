@@ -13,7 +13,6 @@ each ablation row those of its own; a tower that was trained with others than th
 import logging
 from typing import Any, ClassVar
 
-import timm
 from torch import Tensor
 
 from . import METHODS
@@ -108,5 +107,7 @@ def normalisation_of(name: str) -> tuple[Triple, Triple] | None:
         model, _, tag = name.removeprefix(OPEN_CLIP).partition(".")
         weights = open_clip.get_pretrained_cfg(model, tag)
         return (weights["mean"], weights["std"]) if weights else None
+    import timm
+
     published: Any = timm.get_pretrained_cfg(ALIASES.get(name, (name, {}))[0])
     return None if published is None else (published.mean, published.std)

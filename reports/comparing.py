@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.comparison import SAMPLED, Row, compared, configuration, rows_of, state_of
+from benchmarks.comparison import Row, compared, configuration, rows_of
+from benchmarks.query_scores import SAMPLED
 from benchmarks.records import RunFolder, RunStore
+from benchmarks.run_states import DAMAGED, judge
 from benchmarks.selection import marked
 from benchmarks.statistics import CONFIDENCE, Comparison, Estimate, estimate, holm
 from datasets.errors import DataError, UsageError, did_you_mean
@@ -84,20 +86,25 @@ def _row(rows: list[Row], side: str, runs: list[RunFolder]) -> Row:
     if len(holding) > 1:
         raise UsageError(f"{side} names runs of {len(holding)} configurations: the seeds of one can be taken together.")
     if not holding[0].runs:
-        raise DataError(f"{side}: no run of {configuration(runs[0])} is done: repeat the command that started it.")
+        damaged = next((found for run in holding[0].unfinished if (found := judge(run)).state == DAMAGED), None)
+        mend = damaged.reason if damaged else "repeat the command that started it."
+        raise DataError(f"{side}: no run of {configuration(runs[0])} is done: {mend}")
     return holding[0]
 
 
 def _introduced(letter: str, row: Row) -> str:
     seeds = ", ".join(run.run_id.rpartition("-s")[2] for run in row.runs)
     selections = ", ".join(marked(selection) for selection in row.selections)
-    states = ", ".join(f"{run.run_id} is {_in_words(state_of(run))}" for run in row.unfinished)
+    states = ", ".join(f"{run.run_id} is {_state(run)}" for run in row.unfinished)
     left_out = f"; left out: {states}" if states else ""
     return f"{letter}: {row.name} on {row.dataset}, {_seeds(len(row.runs))} ({seeds}), selection {selections}{left_out}"
 
 
-def _in_words(state: str) -> str:
-    return {"new": "not started", "running": "not finished"}.get(state, state)
+def _state(run: RunFolder) -> str:
+    found = judge(run)
+    if found.state == DAMAGED:
+        return f"damaged ({found.reason.rstrip('.')})"
+    return {"new": "not started", "running": "not finished"}.get(found.state, found.state)
 
 
 def _seeds(number: int) -> str:

@@ -15,7 +15,9 @@ from benchmarks.selection import INITIAL, marked
 if TYPE_CHECKING:
     from benchmarks.records import RunFolder
 
-PIPE_WIDTH = 140
+    from .tables import Table as ResultTable
+
+PIPE_WIDTH, WIDEST_TABLE = 140, 400
 
 
 class Reporter:
@@ -156,12 +158,18 @@ class Reporter:
         """Several runs beside each other: the seeds of a configuration in one row, a table for each protocol."""
         from benchmarks.comparison import rows_of
 
-        from .tables import DIFFERENCES, result_tables, to_console
+        from .tables import DIFFERENCES, result_tables
 
-        for table in result_tables(rows_of(runs), kinds=(DIFFERENCES,)):
-            if table.kind == DIFFERENCES:
-                self.console.print()
-                self.console.print(to_console(table))
+        self.tables(result_tables(rows_of(runs), kinds=(DIFFERENCES,)))
+
+    def tables(self, tables: "Iterable[ResultTable]") -> None:
+        """On a terminal as wide as it is; in a pipe as wide as the tables are."""
+        from .tables import to_console
+
+        console = self.console if self.console.is_terminal else Console(highlight=False, width=WIDEST_TABLE)
+        for table in tables:
+            console.print()
+            console.print(to_console(table))
 
     def evaluation_table(self, rows: Sequence[Mapping[str, Any]], options: str = "") -> None:
         """One row per protocol and change of the `options`; differences, in points, are to the first row."""

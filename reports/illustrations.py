@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.comparison import Row
+from benchmarks.comparison import Row, run_names
+from benchmarks.records import RunFolder
 from benchmarks.reopening import Reopened, reopen
 from datasets.errors import CCReIDError
 from datasets.files import replacing
@@ -19,7 +20,10 @@ from .retrieval.choosing import DISAGREE
 from .retrieval.lists import read_lists
 from .run_facts import RunFacts
 
-SUITE_QUERIES = "disagree:4+best:2+worst:4"
+if TYPE_CHECKING:
+    from .figures.everything import Made
+
+OVERVIEW_QUERIES = "disagree:4+best:2+worst:4"
 RUN_QUERIES = "best:2+worst:3"
 KINDS = {"worst": "The hardest queries", "best": "The easiest queries", "random": "Queries drawn at random"}
 NEAREST = "The nearest gallery images of a query: blue and ✓ its person, red and ✗ someone else."
@@ -34,6 +38,8 @@ class Illustrator:
     """Keys of the session: where the dataset's files are."""
     blur_faces: bool
     problems: Problems
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Run id → what its configuration is called in the tables; else what `run_names` says."""
     remarks: list[str] = field(default_factory=list)
     """Why a figure does not apply to some runs; no problem."""
 
@@ -74,7 +80,8 @@ class Illustrator:
         opened = [found for facts in runs if (found := self._reopened(facts))]
         facts = runs[0] if len(runs) == 1 else None
         folder = self.out / "figures" / (facts.run_id if facts else "")
-        made = _if_any(lambda: heat_map_figure(opened, folder, blur_faces=self.blur_faces) if opened else None)
+        names = self._named([one.run for one in opened])
+        made = _if_any(lambda: heat_map_figure(opened, folder, names, blur_faces=self.blur_faces) if opened else None)
         return list(self._made(made, "heat maps", facts))
 
     def training_of(self, facts: RunFacts) -> list[Gallery]:
@@ -87,6 +94,9 @@ class Illustrator:
         made = tuple(self._made(curves(), "training curves", facts))
         return [Gallery("Training", made)] if made else []
 
+    def _named(self, runs: Sequence[RunFolder]) -> list[str]:
+        return [name for run in runs if (name := self.names.get(run.run_id))] or run_names(runs)
+
     def _reopened(self, facts: RunFacts) -> Reopened | None:
         """With the dataset's files, or None where they are not there."""
         try:
@@ -97,14 +107,19 @@ class Illustrator:
             return None
         return reopened
 
-    def _made(self, pictures: Iterable[Picture | str], what: str, facts: RunFacts | None = None) -> Iterator[Shown]:
-        """Pictures one by one; an error that a user can mend ends the row of them and is noted."""
+    def _made(self, pictures: "Iterable[Made]", what: str, facts: RunFacts | None = None) -> Iterator[Shown]:
+        """Pictures one by one; what could not be made, or had to be left out of one, is noted."""
         with self.problems.noted(what, facts):
             try:
                 for picture in pictures:
                     if isinstance(picture, str):
                         self.remarks.append(picture)
+                    elif isinstance(picture, CCReIDError):
+                        self.problems.add(f"{what}: {picture}", facts)
                     else:
+                        for sentence in picture.left_out:
+                            if not self.problems.known(sentence):
+                                self.problems.add(f"{picture.title} is without a seed: {sentence}", facts)
                         yield shown(picture.title, picture.caption, picture.png)
             except NothingToShowError as reason:
                 self.remarks.append(str(reason))
@@ -116,19 +131,24 @@ class Illustrator:
 
         With a `folder` the strips also lie there, and pages of them for print, PNG and PDF.
         """
+        runs = [one for one in runs if self._reopened(one)]  # one without its plugin is named, and the others are shown
+        if not runs:
+            return []
         found: list[Gallery] = []
         every: dict[int, Strip] = {}
-        dataset = runs[0].dataset
-        with self.problems.noted(f"retrieval on {dataset}", runs[0] if len(runs) == 1 else None):
+        dataset, alone = runs[0].dataset, runs[0] if len(runs) == 1 else None
+        with self.problems.noted(f"retrieval on {dataset}", alone):
             folders = [one.run for one in runs]
+            names = self._named(folders)
             protocol = common_protocol(folders)
             for part in _parts(how):
-                if part.startswith(DISAGREE) and len(runs) < 2:
+                if part.startswith(DISAGREE) and alone:
                     continue
-                made = strips(folders, protocol, choose_queries(folders, protocol, part), self.options)
-                every |= {strip.row: strip for strip in made}
-                pictures = tuple(self._strip(strip, folder) for strip in made)
-                found.append(Gallery(f"{_title(part, runs)}, {dataset}, {protocol}", pictures, NEAREST))
+                with self.problems.noted(f"retrieval on {dataset}", alone):  # a choice without a query ends no other
+                    made = strips(folders, protocol, choose_queries(folders, protocol, part), self.options, names)
+                    every |= {strip.row: strip for strip in made}
+                    pictures = tuple(self._strip(strip, folder) for strip in made)
+                    found.append(Gallery(f"{_title(part, names)}, {dataset}, {protocol}", pictures, NEAREST))
             if folder is not None:
                 save_pages(list(every.values()), read_lists(folders, protocol), folder)
         return found
@@ -153,7 +173,7 @@ def _parts(how: str) -> list[str]:
     return parts if all(":" in part for part in parts) else [how]
 
 
-def _title(part: str, runs: Sequence[RunFacts]) -> str:
+def _title(part: str, names: Sequence[str]) -> str:
     if part.startswith(DISAGREE):
-        return f"Where {runs[0].method} and {runs[-1].method} disagree most"
+        return f"Where {names[0]} and {names[-1]} disagree most"
     return KINDS.get(part.partition(":")[0], "Chosen queries")

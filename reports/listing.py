@@ -9,9 +9,11 @@ from textwrap import fill, indent, wrap
 from typing import TYPE_CHECKING, Any
 
 from datasets import DATASETS
-from datasets.errors import DataError, UsageError
+from datasets.errors import UsageError
 from datasets.registry import Registry
 from methods import METHODS
+
+from .suite_listing import list_suites, show_suite
 
 if TYPE_CHECKING:
     from benchmarks.records import RunFolder
@@ -81,23 +83,24 @@ def list_published(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def list_runs(values: Mapping[str, str]) -> Iterator[str]:
-    """Every run, its state and the mAP of its first protocol under the selection that counts."""
+    """Every run, its state and the mAP of its first protocol under the selection that counts, or why it does not."""
     from benchmarks.records import RunStore
+    from benchmarks.run_states import judge
 
     store = RunStore.of(values)
     runs = list(store)
     if not runs:
         yield f"No runs in {store.root}."
     for run in runs:
-        try:
-            yield f"{run.run_id:<48} {run.status()['state']:<8} {_result(run)}"
-        except DataError as error:
-            yield f"{run.run_id:<48} {'damaged':<8} {error}"
+        found = judge(run)
+        yield f"{run.run_id:<48} {found.state:<8} {_result(run) if found.counts else found.reason}"
 
 
 def _result(run: "RunFolder") -> str:
+    from benchmarks.selection import marked
+
     rows = [row for row in run.scores() if row["selection"] == run.headline]
-    return f"{rows[0]['protocol']} mAP {100 * rows[0]['mAP']:.1f} ({rows[0]['selection']})" if rows else ""
+    return f"{rows[0]['protocol']} mAP {100 * rows[0]['mAP']:.1f} ({marked(rows[0]['selection'])})" if rows else ""
 
 
 def list_studies(values: Mapping[str, str]) -> Iterator[str]:
@@ -110,6 +113,7 @@ LISTINGS: dict[str, Callable[[Mapping[str, str]], Iterator[str]]] = {
     "methods": list_methods,
     "datasets": list_datasets,
     "protocols": list_protocols,
+    "suites": list_suites,
     "published": list_published,
     "runs": list_runs,
     "studies": list_studies,
@@ -133,8 +137,10 @@ def show(values: Mapping[str, str]) -> Iterator[str]:
         from .studies.listing import show_study
 
         yield from show_study(values)
+    elif "suite" in values:
+        yield from show_suite(values["suite"])
     else:
-        raise UsageError("show what? method=NAME, dataset=NAME, run=ID or study=NAME.")
+        raise UsageError("show what? method=NAME, dataset=NAME, suite=NAME, run=ID or study=NAME.")
 
 
 def _show_method(name: str, dataset: str | None) -> Iterator[str]:
@@ -242,8 +248,12 @@ def _show_dataset(name: str) -> Iterator[str]:
 
 
 def _show_run(run: "RunFolder") -> Iterator[str]:
-    yield f"{run.path}: {run.status()['state']}"
-    yield (run.path / "spec.yaml").read_text(encoding="utf-8").rstrip()
+    from benchmarks.run_states import judge
+
+    found = judge(run)
+    yield f"{run.path}: {found.state}{f'. {found.reason}' if found.reason else ''}"
+    if (run.path / "spec.yaml").exists():
+        yield (run.path / "spec.yaml").read_text(encoding="utf-8").rstrip()
     for start in run.starts():
         yield f"started {start['started']}: {start['command']} (commit {start['commit']})"
     for row in run.scores():

@@ -35,6 +35,10 @@ class Problems:
         if sentence not in found:
             found.append(sentence)
 
+    def known(self, reason: str) -> bool:
+        """Whether a sentence with this reason is there already."""
+        return any(reason in said for said in (*self.of_all, *(one for found in self.of_run.values() for one in found)))
+
     def of(self, run: RunFacts) -> tuple[str, ...]:
         return tuple(self.of_run.get(run.run_id, ()))
 

@@ -12,25 +12,25 @@ there. Nothing of it depends on the day: the same runs give the same bytes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.run_states import DAMAGED
 from datasets.errors import UsageError, did_you_mean
 
 from .choosing import KEYS as WHICH
 from .console import Reporter
-from .illustrations import RUN_QUERIES, SUITE_QUERIES, Illustrator
+from .illustrations import OVERVIEW_QUERIES, RUN_QUERIES, Illustrator
+from .overview_page import TableSection, table_sections, write_overview
 from .page import Gallery
 from .preparing import Problems, prepare
-from .run_facts import DAMAGED, RunFacts, read_run
+from .run_facts import RunFacts, read_run
 from .run_page import RunPage
 from .studies.choosing import chosen_studies, runs_beside
-from .suite_page import TableSection, table_sections, write_suite
 
 if TYPE_CHECKING:
     from benchmarks.comparison import Row
-    from benchmarks.records import RunFolder
     from benchmarks.studies import Study
 
     from .studies.page import StudyLink
@@ -54,24 +54,19 @@ class Asked:
     def of(cls, values: Mapping[str, Any]) -> "Asked":
         """Raises UsageError for a word that is not known."""
         from .retrieval.choosing import check_kind
-        from .tables import FORMATS
+        from .tables import read_formats
 
         known = [key.removesuffix(".name") for key in KEYS]
         for key in values:
             if key not in KEYS:
                 raise UsageError(f"Unknown key {key}.{did_you_mean(key, known)} Available: {', '.join(known)}.")
-        formats = tuple(dict.fromkeys(str(values.get("format", ",".join(FORMATS))).split(",")))
-        for name in formats:
-            if name not in FORMATS:
-                raise UsageError(
-                    f"Unknown format={name}.{did_you_mean(name, FORMATS)} Available: {', '.join(FORMATS)}."
-                )
-        for part in str(values.get("queries", SUITE_QUERIES)).split("+"):
+        formats = read_formats(values.get("format"))
+        for part in str(values.get("queries", OVERVIEW_QUERIES)).split("+"):
             check_kind(part)
         return cls(
             Path(str(values.get("out", "report"))).expanduser(),
             formats,
-            str(values.get("queries", SUITE_QUERIES)),
+            str(values.get("queries", OVERVIEW_QUERIES)),
             _one_of(values, "faces", "show", "blur") == "blur",
             _one_of(values, "quiet", "false", "true") == "true",
             {key: values[key] for key in PLACES if key in values},
@@ -103,7 +98,8 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     sections = _tables(rows, asked, problems)
     if sections:
         yield f"{asked.out / 'tables'}: {sum(len(section.tables) for section in sections)} tables"
-    illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems)
+    names = {run.run_id: row.name for row in rows for run in row.runs}
+    illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems, names)
     figures = illustrator.of_rows(rows, [facts for facts in runs if facts.run_id in _shown_seeds(rows)])
     retrieval = [
         gallery
@@ -122,7 +118,7 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"{asked.out / 'studies'}: {len(links)} pages, one a sweep"
     yield from problems.summary()
     index = asked.out / "index.html"
-    yield str(write_suite(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks, links))
+    yield str(write_overview(index, runs, sections, retrieval, figures, problems.summary(), illustrator.remarks, links))
 
 
 def _studies(studies: "Sequence[Study]", asked: Asked, problems: Problems) -> "list[StudyLink]":
@@ -141,20 +137,12 @@ def _number_of(galleries: Sequence[Gallery]) -> int:
 
 
 def _rows(runs: Sequence[RunFacts]) -> list["Row"]:
-    """Configurations; a damaged run counts among the unfinished ones of its own."""
-    from benchmarks.comparison import configuration, rows_of
+    """Configurations with a run that is not damaged; damaged seeds count among their unfinished ones."""
+    from benchmarks.comparison import rows_of
 
-    rows = rows_of([facts.run for facts in runs if facts.state != DAMAGED])
-    place = {configuration(run): number for number, row in reversed(list(enumerate(rows))) for run in _all(row)}
-    for facts in runs:
-        if facts.state == DAMAGED and facts.configuration in place:
-            row = rows[place[facts.configuration]]
-            rows[place[facts.configuration]] = replace(row, unfinished=(*row.unfinished, facts.run))
-    return rows
-
-
-def _all(row: "Row") -> "tuple[RunFolder, ...]":
-    return (*row.runs, *row.unfinished)
+    whole = {facts.run_id for facts in runs if facts.state != DAMAGED}
+    rows = rows_of([facts.run for facts in runs])
+    return [row for row in rows if any(run.run_id in whole for run in (*row.runs, *row.unfinished))]
 
 
 def _shown_seeds(rows: Sequence["Row"]) -> set[str]:

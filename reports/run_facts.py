@@ -2,19 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.comparison import Row
-from benchmarks.evidence import Ranking
 from benchmarks.records import RunFolder
+from benchmarks.run_states import DONE, judge, named_spec
 from benchmarks.selection import INITIAL, LAST, ORACLE, VALIDATION
 from benchmarks.statistics import Estimate, estimate
-from datasets.errors import CCReIDError, DataError
+from datasets.errors import DataError
 
-DONE, DAMAGED = "done", "damaged"
 _MACHINE_PATH = re.compile(r"(?<![^\s='\"«(\[,])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"»,:]+[/\\])+")
 
 
@@ -101,48 +100,15 @@ class RunFacts:
 
 def read_run(run: RunFolder) -> RunFacts:
     """Look at a run. Never raises for what is wrong with its folder: the state and the reason say it."""
-    found: dict[str, Any] = {}
-    try:
-        found["spec"] = _with_names(run)
-        status = run.status()
-        found["starts"] = tuple(run.starts())
-        found["events"] = tuple(run.events())
-        found["data"] = run.data() if (run.path / "data.json").exists() or status["state"] == DONE else {}
-        if status["state"] == DONE:
-            _require_evidence(run)
-    except (CCReIDError, KeyError, TypeError) as error:
-        said = str(error) if isinstance(error, CCReIDError) else f"{run.path} lacks {error}: restore it, or delete it."
-        return RunFacts(run, DAMAGED, said, **found)
-    return RunFacts(run, status["state"], _why_not(status), **found)
-
-
-def _with_names(run: RunFolder) -> dict[str, Any]:
-    spec = run.spec()
-    named = all(isinstance(spec.get(section), dict) and spec[section].get("name") for section in ("method", "dataset"))
-    if not named:
-        raise DataError(f"{run.path / 'spec.yaml'} is damaged: restore it, or delete the run's folder to start again.")
-    return spec
-
-
-def _require_evidence(run: RunFolder) -> None:
-    """Raise DataError unless the headline's score of every query can be read."""
-    headline = run.headline
-    scored = [row["protocol"] for row in run.scores() if row["selection"] == headline]
-    if not scored:
-        raise DataError(f"{run.path / 'metrics.jsonl'} has no scores of {headline}: delete the run's folder.")
-    row = Row(run.run_id, "", (run,))
-    for protocol in scored:
-        Ranking.load(run.ranking(protocol, headline))
-        row.sample(protocol, "mAP")
-
-
-def _why_not(status: Mapping[str, Any]) -> str:
-    state = status["state"]
-    if state == DONE:
-        return ""
-    if "reason" in status:
-        return str(status["reason"])
-    if state == "new":
-        return "It has not been started."
-    last = datetime.fromtimestamp(status["heartbeat"], UTC) if "heartbeat" in status else None
-    return "It is not finished" + (f"; it last gave a sign of life on {last:%Y-%m-%d at %H:%M} UTC." if last else ".")
+    judgement = judge(run)
+    readers: dict[str, Callable[[], Any]] = {
+        "spec": lambda: named_spec(run),
+        "starts": lambda: tuple(run.starts()),
+        "events": lambda: tuple(run.events()),
+        "data": run.data,
+    }
+    found = {}
+    for name, read in readers.items():
+        with suppress(DataError):  # a field that stays empty; where that matters, the judgement has named the file
+            found[name] = read()
+    return RunFacts(run, judgement.state, judgement.reason, **found)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.interruption import StoppedError
-from datasets.errors import CCReIDError, DataError, UsageError
+from datasets.errors import CCReIDError, UsageError
 
 from .console import Reporter
 from .page import duration
 
 if TYPE_CHECKING:
     from benchmarks.child import Outcome
+    from benchmarks.records import RunFolder
     from benchmarks.resolve import Resolved
 
 REDRAWS_PER_SECOND = 4
@@ -28,36 +29,74 @@ BAR_COLUMNS, NARROW_COLUMNS = 22, 32
 """Of the bar; of everything beside a run's name in a narrow terminal."""
 
 
+Failures = dict[str, tuple[int, str]]
+"""Run id → exit code and reason."""
+
+
 def carry_out(plans: "Sequence[Resolved]", jobs: int | None = None) -> int:
     """Run what is left of `plans` and print the scores of all; the exit code.
 
-    `jobs`: so many at once, each in a process of its own; None: one after the other in this one. What fails is told
-    again at the end and stops nothing but itself; the first failure's exit code is returned. Raises StoppedError after
-    a signal, and the error itself where there is a single plan.
+    Raises the error itself where there is a single plan and no `jobs`.
     """
-    failures = _one_by_one(plans) if jobs is None else _side_by_side(plans, jobs)
-    if len(plans) > 1 or jobs is not None:
-        _print_results(plans)
-        _print_failures(failures, len(plans))
+    if len(plans) == 1 and jobs is None:
+        carry_out_here(plans[0])
+        return 0
+    failures = run_all(plans, jobs)
+    _print_results(plans)
+    return tell_failures(failures, len(plans))
+
+
+def run_all(plans: "Sequence[Resolved]", jobs: int | None) -> Failures:
+    """Run what is left of `plans`. What fails stops nothing but itself; raises StoppedError after a signal.
+
+    `jobs`: so many at once, each in a process of its own; None: one after the other in this one.
+    """
+    return _one_by_one(plans) if jobs is None else _side_by_side(plans, jobs)
+
+
+def run_missing(plans: "Sequence[Resolved]", jobs: int | None) -> Failures:
+    """The same without a word about the runs that are finished, but for their number."""
+    from benchmarks.child import folder_of, is_finished
+    from benchmarks.plugins import require_same_plugins
+
+    missing = [plan for plan in plans if not is_finished(plan)]
+    for plan in plans:
+        if plan not in missing:
+            require_same_plugins(folder_of(plan))
+    if Reporter().leads:
+        print(f"{_counted(len(plans))}: {len(plans) - len(missing)} finished, {len(missing)} to do")
+    return run_all(missing, jobs) if missing else {}
+
+
+def recorded(plans: "Sequence[Resolved]") -> "list[RunFolder]":
+    """The folders of those that were started at least."""
+    from benchmarks.child import folder_of
+
+    return [folder for plan in plans if ((folder := folder_of(plan)).path / "spec.yaml").is_file()]
+
+
+def tell_failures(failures: Failures, total: int) -> int:
+    """Say again, at the end, which of `total` runs failed; the first one's exit code, 0 where none did."""
+    for run_id, (_, reason) in failures.items():
+        print(f"{run_id} failed: {reason}", file=sys.stderr)
+    if failures:
+        print(f"{len(failures)} of {_counted(total)} failed; the same command tries them again.", file=sys.stderr)
     return next((code for code, _ in failures.values()), 0)
 
 
-Failures = dict[str, tuple[int, str]]
-"""Run id → exit code and reason."""
+def _counted(runs: int) -> str:
+    return f"{runs} run{'s' * (runs != 1)}"
 
 
 def _one_by_one(plans: "Sequence[Resolved]") -> Failures:
     failures: Failures = {}
     for number, plan in enumerate(plans, start=1):
-        if len(plans) > 1:
-            print(f"[{number}/{len(plans)}] {plan.run_id}")
+        print(f"[{number}/{len(plans)}] {plan.run_id}")
         try:
             carry_out_here(plan)
         except StoppedError:
             raise
         except CCReIDError as error:
-            if len(plans) == 1:
-                raise
             failures[plan.run_id] = (error.exit_code, str(error))
             print(error, file=sys.stderr)
     return failures
@@ -100,41 +139,23 @@ def _side_by_side(plans: "Sequence[Resolved]", jobs: int) -> Failures:
             outcomes = launch(plans, places(jobs, plans[0].session.device), overview)
         except StoppedError:
             overview.close()
-            _print_failures(overview.failures, len(plans))
+            tell_failures(overview.failures, len(plans))
             raise
     return {one.run_id: (max(one.exit_code, 1), one.reason) for one in outcomes if not one.succeeded}
 
 
-def _print_failures(failures: Failures, total: int) -> None:
-    for run_id, (_, reason) in failures.items():
-        print(f"{run_id} failed: {reason}", file=sys.stderr)
-    if failures:
-        print(f"{len(failures)} of {total} runs failed; the same command tries them again.", file=sys.stderr)
-
-
 def _print_results(plans: "Sequence[Resolved]") -> None:
-    from benchmarks.comparison import DONE, state_of
-    from benchmarks.records import RunStore
+    from benchmarks.run_states import judge
 
-    folders = [RunStore(plan.session.runs).open(plan.run_id) for plan in plans]
+    folders = recorded(plans)
     reporter = Reporter()
-    if reporter.leads and (finished := [folder for folder in folders if state_of(folder) == DONE]):
+    if reporter.leads and len(plans) == 1:
+        for folder in folders:
+            if judge(folder).counts:
+                reporter.score_table(folder.scores(), folder.headline)
+            print(folder.path)
+    elif reporter.leads and (finished := [folder for folder in folders if judge(folder).counts]):
         reporter.summary(finished)
-
-
-def list_plans(plans: "Sequence[Resolved]") -> Iterator[str]:
-    """What dry=true prints: each run's id with its state, and how many are left."""
-    from benchmarks.child import folder_of, is_finished
-
-    done = 0
-    for plan in plans:
-        try:
-            state = folder_of(plan).status()["state"]
-            done += is_finished(plan)
-        except (DataError, OSError):
-            state = "damaged"
-        yield f"{plan.run_id}  {'to do' if state == 'new' else state}"
-    yield f"{len(plans)} runs: {done} done, {len(plans) - done} to do"
 
 
 def read_jobs(word: str | None) -> int | None:

@@ -1,6 +1,7 @@
 """What a sweep says while it goes on, and what it found."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import percent
@@ -9,7 +10,6 @@ from .studies.words import range_text, short_names, value_text
 
 if TYPE_CHECKING:
     from benchmarks.studies import Study, Trial
-    from sweeps.command import SweepResult
 
 
 class SweepReporter(Overview):
@@ -48,7 +48,8 @@ class SweepReporter(Overview):
                 self.reporter.say(_ended(study, trial))
 
     def on_confirming(self, event: Mapping[str, Any]) -> None:
-        self.reporter.say(f"{event['runs']} runs on fresh seeds")
+        what = "tested: the chosen configuration and the defaults" if event["test"] else "trained on fresh seeds"
+        self.reporter.say(f"{event['runs']} runs are {what}")
 
     def on_warning(self, event: Mapping[str, Any]) -> None:
         self.reporter.on_warning(event)
@@ -56,19 +57,14 @@ class SweepReporter(Overview):
     def on_note(self, event: Mapping[str, Any]) -> None:
         self.reporter.on_note(event)
 
-    def result(self, result: "SweepResult") -> None:
+    def result(self, study: "Study", folder: Path) -> None:
         """The confirmation, the test of what was chosen against the defaults, and where everything is."""
         from .studies.tables import TRIALS, study_tables
-        from .tables import to_console
 
-        study = result.study
         self.on_study({"study": study})
-        for table in study_tables(study):
-            if table.kind != TRIALS:
-                self.reporter.console.print()
-                self.reporter.console.print(to_console(table))
+        self.reporter.tables([table for table in study_tables(study) if table.kind != TRIALS])
         self.reporter.console.print("`python run.py report` makes figures, tables and a page of it.", markup=False)
-        self.reporter.console.print(str(result.folder.path), markup=False)
+        self.reporter.console.print(str(folder), markup=False)
 
 
 def _ended(study: "Study", trial: "Trial") -> str:

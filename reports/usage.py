@@ -8,6 +8,7 @@ usage: python run.py [verb] key=value …          (no verb: train)
   python run.py method=differ dataset=synthetic               first five minutes, no data
   python run.py method=differ dataset=ltcc data=DIR           the paper's recipe on LTCC
   python run.py method=baseline,differ dataset=ltcc seed=0,1  comma lists: every combination, one run each
+  python run.py suite=differ_main data=DIR                    a paper's table: ours beside the published numbers
 
 verbs:
 {verbs}
@@ -17,8 +18,11 @@ exit codes: 0 done · 2 usage · 3 data problem · 4 diverged · 75 stopped by a
 
 TRAIN = """\
 usage: python run.py [train] method=NAME dataset=NAME [key=value …]
+       python run.py suite=NAME [dataset=NAME] [method=NAME] [reduced=true] [key=value …]
 
-Train, select, evaluate and record one experiment, or every combination of comma lists.
+Train, select, evaluate and record one experiment, or every combination of comma lists. suite=NAME runs what is missing
+of a paper's table (`list suites`, `show suite=NAME`) over the datasets that are in DIR, says what is left out and why,
+and prints ours beside the published numbers; the table goes to OUT/suites/NAME/ (out=report, format=md,tex,csv,html).
 
   data=DIR            folder that holds the datasets (or the variable CCREID_DATA)
   seed=0,1,2          one run each; seed=0..9 is ten
@@ -31,6 +35,20 @@ Train, select, evaluate and record one experiment, or every combination of comma
   runs=DIR cache=DIR device=cuda:0 quiet=true …       where and how, not what: `show method=NAME`
 
 Several GPUs for one run: torchrun --nproc-per-node 4 run.py method=… dataset=…"""
+
+ABLATE = """\
+usage: python run.py ablate method=NAME dataset=NAME [seed=0,1,2] [rows=NAME,NAME | grid=true] [key=value …]
+
+Which parts of a method matter? Runs what is missing of its ablation table, prints the table and writes it to
+OUT/ablations/. The rows are the method's own (`show method=NAME`); where it names none, each loss term that is on is
+left out once. Rows that are one configuration on this dataset run once; the caption says whether they were re-tuned.
+
+  rows=NAME,NAME      these rows beside the full model; without_TERM and without_TERM+TERM leave out loss terms
+  grid=true           every combination of the loss terms that are on, at least one on
+  retune=10           first tune what a row does not set, with so many trials each, as `sweep` does (space.KEY=RANGE)
+  dry=true            list the runs with their rows and what is done, and stop
+  out=report format=md,tex,csv,html      where the table goes, and as what
+  jobs=2 config=FILE plugin=FILE.py data=DIR train.epochs=20 …      as for `train`; they hold for every row"""
 
 SWEEP = """\
 usage: python run.py sweep method=NAME dataset=NAME [trials=50] [workers=1] [seed=0,1] [key=value …]
@@ -67,12 +85,13 @@ the run's evaluations/, runs/features/ or runs/checkpoints/, and leaves the run'
 data; docs/evaluation.md says how to write FILE.npz."""
 
 LIST = """\
-usage: python run.py list methods|datasets|protocols|published|runs|studies [dataset=NAME] [method=NAME] [runs=DIR]
+usage: python run.py list WHAT [dataset=NAME] [method=NAME] [runs=DIR]
+       WHAT: methods, datasets, protocols, suites, published, runs, studies
 
 published: what papers report under our protocols, each number with its source and how sure it is."""
 
 SHOW = """\
-usage: python run.py show method=NAME [dataset=NAME]  |  show dataset=NAME  |  show run=ID  |  show study=NAME
+usage: python run.py show method=NAME [dataset=NAME]  |  dataset=NAME  |  suite=NAME  |  run=ID  |  study=NAME
 
 Every key with its default, range and meaning; the paper's recipe; where the released code differs.
 study: what a sweep searched and found, what fresh seeds confirmed, and how to go on (`list studies`)."""
@@ -119,11 +138,13 @@ EVA02-CLIP-bigE-14 with open_clip's weights in weights_file, or hashing-D, such 
 
 REPORT = """\
 usage: python run.py report [run=ID,ID] [method=NAME] [dataset=NAME] [out=report] [format=md,tex,csv,html] [data=DIR]
+       python run.py report suite=NAME [out=report] [format=md,tex,csv,html] [the other words of suite=NAME …]
 
 Every table and figure of the chosen runs (all of `runs` by default), and pages that hold them: OUT/index.html for all,
 OUT/runs/ID.html for each, OUT/studies/NAME.html for each sweep, self-contained, to be opened from the disk. What a run
 lacks (features, clothing bias, heat maps) is computed where its weights and the dataset's files are there, and kept in
 its folder. A run that is damaged or not finished is listed with the reason. The same runs give the same bytes.
+suite=NAME prints a paper's table as far as it has been run, and writes it to OUT/suites/NAME/; nothing is run.
 
   queries=disagree:4+best:2+worst:4     whose nearest gallery images are shown, as for `retrieval`
   faces=blur                          hide heads in pictures

@@ -208,7 +208,7 @@ class Sweep:
     def _launched(self, runs: Sequence[Resolved]) -> list[Outcome]:
         if not runs:
             return []
-        self.listen({"event": "confirming", "runs": len(runs)})
+        self.listen({"event": "confirming", "runs": len(runs), "test": runs[0].session.test})
         if self.plan.slurm is not None:
             left = [run for run in runs if not is_finished(run)]
             logs = self._on_the_cluster("confirm", min(self.plan.workers, len(left))) if left else self.folder.path

@@ -109,7 +109,7 @@ class SweepPlan:
         own = {"config": self.config, "ablation": self.ablation}
         given = {**{key: value for key, value in own.items() if value}, **self.values}
         given = {key: value for key, value in given.items() if key not in Session.model_fields}
-        return " ".join(shlex.quote(f"{key}={_typed(value)}") for key, value in given.items())
+        return " ".join(shlex.quote(f"{key}={as_typed(value)}") for key, value in given.items())
 
 
 NOT_REPEATED = frozenset({"storage", "join", "launcher", "wait", "workers", *Session.model_fields})
@@ -122,8 +122,11 @@ def _command(values: Mapping[str, str]) -> str:
     return " ".join(shlex.quote(f"{short.get(key, key)}={word}") for key, word in kept.items())
 
 
-def _typed(value: Any) -> str:
-    return "[" + ",".join(map(_typed, value)) + "]" if isinstance(value, list | tuple) else str(value)
+def as_typed(value: Any) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(as_typed, value)) + "]"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def read_plan(values: Mapping[str, str]) -> SweepPlan:

@@ -56,6 +56,7 @@ def test_an_import_against_the_arrows_is_found(tmp_path: Path) -> None:
         ["list", "datasets"],
         ["list", "protocols"],
         ["list", "studies"],
+        ["list", "runs"],
     ],
 )
 def test_help_and_list_do_not_import_torch(words: list[str]) -> None:

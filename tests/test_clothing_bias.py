@@ -381,3 +381,15 @@ def test_the_figure_is_the_same_bytes_again_and_counts_what_it_lacks(finished: R
     assert one.pdf.read_bytes() == two.pdf.read_bytes()
     assert "Configurations that were not measured: 1." in one.caption
     assert one.caption == two.caption
+
+
+def test_a_damaged_file_takes_no_other_seed_out_of_the_figure(finished: RunFolder, tmp_path: Path) -> None:
+    ensure_bias(opened(finished))
+    broken = copied(finished, tmp_path / "broken")
+    (broken.path / "bias.json").write_text("{")
+    picture = bias_figure([Row("differ", "synthetic", (finished, broken))], tmp_path)
+    assert picture is not None
+    assert picture.caption.endswith("Left out, since a file is damaged: 1.")
+    assert "bias.json is damaged" in picture.left_out[0]
+    with pytest.raises(DataError, match=r"bias\.json is damaged"):
+        bias_figure([Row("differ", "synthetic", (broken,))], tmp_path)

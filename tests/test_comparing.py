@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks import comparison
-from benchmarks.comparison import SAMPLED, Row, compared, rows_of
+from benchmarks import query_scores
+from benchmarks.comparison import Row, compared, rows_of, run_names
 from benchmarks.evidence import Ranking
+from benchmarks.query_scores import SAMPLED
 from benchmarks.records import RunFolder, RunStore
+from benchmarks.resolve import resolve
+from benchmarks.spec import to_plain
 from benchmarks.splits import save_samples
 from datasets.base import Samples
 from datasets.errors import DataError, UsageError
@@ -127,10 +130,15 @@ def test_a_row_without_a_finished_run_has_no_numbers_and_says_so(tmp_path: Path)
         row.sample("standard", "mAP")
 
 
-def test_a_damaged_finished_run_is_an_error_that_names_the_file(two_methods: Path) -> None:
-    (two_methods / "world-ours-aaaa-s1" / "data.json").write_text("{")
-    with pytest.raises(DataError, match=r"aaaa-s1/data\.json is damaged"):
-        rows_of(list(RunStore(two_methods)))
+def test_a_damaged_finished_run_is_left_out_by_name(two_methods: Path) -> None:
+    """Its status still says done; who compares is told which file is damaged, and of the last one it is an error."""
+    for seed in (1, 2, 0):
+        (two_methods / f"world-ours-aaaa-s{seed}" / "data.json").write_text("{")
+        if seed:
+            said = text(two_methods, a="world-ours", b="world-plain")
+            assert f"aaaa-s{seed}/data.json is damaged" in said.splitlines()[0]
+    with pytest.raises(DataError, match=r"aaaa-s0/data\.json is damaged"):
+        text(two_methods, a="world-ours", b="world-plain")
 
 
 def test_every_metric_of_a_query_can_be_sampled(two_methods: Path) -> None:
@@ -151,11 +159,11 @@ def test_a_ranking_is_read_once_for_all_cells_of_a_table(two_methods: Path, monk
         return original(path)
 
     original = Ranking.load
-    monkeypatch.setattr(comparison.Ranking, "load", load)
+    monkeypatch.setattr(query_scores.Ranking, "load", load)
     row = rows_of(list(RunStore(two_methods)))[0]
     for metric in SAMPLED:
         row.sample("standard", metric)
-    assert len(read) == 3
+    assert len(read) == len(set(read))
     ranking(np.full(QUERIES, 0.9)).save(row.runs[0].ranking("standard", "validation"))
     assert row.sample("standard", "mAP").values[0, 1] == 0.9, "a file that changed is read again"
 
@@ -211,8 +219,48 @@ def test_a_hash_tells_apart_what_differs_in_too_much(tmp_path: Path) -> None:
 
 
 def test_names_are_unique(tmp_path: Path) -> None:
-    """Equal configurations of different versions have different hashes."""
+    """Equal configurations of different versions have different hashes, those of a copied folder not even that."""
     assert names(tmp_path, {}, {}) == ["ours (0000)", "ours (0001)"]
+    copied = started(tmp_path, "world-ours-copy-0000-s0")
+    assert [row.name for row in rows_of([*list(RunStore(tmp_path))[:1], copied])] == [
+        "world-ours-0000",
+        "world-ours-copy-0000",
+    ]
+
+
+def differ(root: Path, *words: dict[str, Any]) -> list[RunFolder]:
+    """Runs of a real method, whose recipe is known."""
+    runs = []
+    for number, changes in enumerate(words):
+        spec = to_plain(resolve({"method.name": "differ", "dataset.name": "synthetic", **changes}).spec)
+        run = started(root, f"synthetic-differ-{number:04d}-s0")
+        run.path.joinpath("spec.yaml").write_text(yaml.safe_dump(spec))
+        runs.append(run)
+    return runs
+
+
+def test_what_a_recipe_says_is_in_no_name(tmp_path: Path) -> None:
+    """The recipe itself is plainly the method; others say where they leave it, not what they share with each other."""
+    shared = {"train.epochs": 2}
+    runs = differ(
+        tmp_path,
+        shared,
+        shared | {"optimiser.lr": 0.5},
+        shared | {"method.weights.non_biometric": 0.0},
+        shared | {"method.weights.non_biometric": 0.0, "optimiser.lr": 0.5},
+    )
+    found = ["differ", "differ (optimiser.lr=0.5)", "differ: biometric", "differ: biometric (optimiser.lr=0.5)"]
+    assert [row.name for row in rows_of(runs)] == found
+    assert run_names(runs) == found
+    assert run_names(runs[1:3]) == found[1:3], "also beside fewer"
+    assert [row.name for row in rows_of(runs[1:2])] == ["differ"], "alone there is nothing to tell apart"
+
+
+def test_seeds_of_one_configuration_beside_each_other_say_their_seed(tmp_path: Path) -> None:
+    runs = [started(tmp_path, f"world-ours-aaaa-s{seed}", {}) for seed in (0, 1)]
+    for seed, run in enumerate(runs):
+        run.path.joinpath("spec.yaml").write_text(yaml.safe_dump(run.spec() | {"seed": seed}))
+    assert run_names(runs) == ["ours, seed 0", "ours, seed 1"]
 
 
 # --- the verb ---

@@ -16,6 +16,7 @@ from benchmarks.evidence import RANKS, Ranking
 from benchmarks.records import RunFolder, RunStore
 from benchmarks.reopening import Reopened, reopen
 from datasets.base import Ignore, Protocol, Samples
+from datasets.errors import DataError
 from reports.figures.captions import captioned, clusters_of, examples, telling_words
 from reports.figures.clothing_ranks import clothing_ranks, rank_bins, ranks_by_clothes
 from reports.figures.cmc import cmc, cmc_of
@@ -230,6 +231,20 @@ def test_an_unfinished_seed_is_shown_and_counted(rows: list[Row], tmp_path: Path
     row = Row(rows[0].name, rows[0].dataset, rows[0].runs[:1], (copied(rows[0].runs[1], tmp_path),))
     assert "dashed: 1 not finished" in training_curves(row, tmp_path).caption
     assert "1 seed, 1 unfinished" in cmc([row], "standard", tmp_path).caption
+
+
+@pytest.mark.parametrize("content", ["{\n", '{"event": "epoch", "epoch": 1}\n'])
+def test_a_damaged_seed_alone_is_left_out_of_the_training_curves(content: str, rows: list[Row], tmp_path: Path) -> None:
+    """The others keep their figure, which says how many are not in it and names the file."""
+    broken = copied(rows[0].runs[1], tmp_path)
+    (broken.path / "metrics.jsonl").write_text(content)
+    row = Row(rows[0].name, rows[0].dataset, rows[0].runs[:1], (broken,))
+    picture = training_curves(row, tmp_path)
+    assert picture.caption.endswith("Left out, since a file is damaged: 1.")
+    assert [str(broken.path / "metrics.jsonl") in sentence for sentence in picture.left_out] == [True]
+    made = list(figures_of_rows([Row("broken", "synthetic", (), (broken,)), row], tmp_path))
+    assert [isinstance(one, DataError) for one in made if "metrics.jsonl" in str(one)][:1] == [True]
+    assert any(isinstance(one, Picture) and one.title == f"Training of {row.name}" for one in made)
 
 
 def test_a_run_without_training_says_so(rows: list[Row], tmp_path: Path) -> None:

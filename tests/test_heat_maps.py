@@ -293,6 +293,10 @@ def test_runs_without_maps_of_these_images_are_counted(finished: RunFolder, tmp_
     picture = heat_map_figure([opened(finished), opened(another)], tmp_path)
     assert picture is not None
     assert picture.caption.endswith("Runs without maps of these images: 1.")
+    (another.path / "heat_maps.npz").write_bytes(b"PK")
+    picture = heat_map_figure([opened(another), opened(finished)], tmp_path)
+    assert picture is not None
+    assert picture.caption.endswith("Left out, since a file is damaged: 1.")
 
 
 def test_a_method_without_maps_says_so(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ablations import grid_rows, loss_terms
 from benchmarks.comparison import rows_of
-from benchmarks.records import RunFolder
+from benchmarks.records import RunFolder, RunStore
 from benchmarks.resolve import resolve
 from benchmarks.spec import to_plain
-from reports.tables import write_tables
+from benchmarks.suite import suite_names
+from benchmarks.suite_plans import plan_suite
+from reports.tables import ablation_tables, suite_table, write, write_tables
 from tests.evidence_runs import NASTY, write_run
 
 pytestmark = pytest.mark.slow
@@ -78,6 +81,30 @@ def test_tables_compile_and_hold_what_the_runs_say(engine: str, tmp_path: Path) 
     assert "undefined" not in log
     assert "Overfull \\hbox" not in log, "nothing stands out of the page"
     for said in (LATIN.replace("q'", "q’"), LONG, "1 of 2", "oracle †", "cal, published"):
+        assert squeezed(said) in squeezed(text), said
+
+
+@pytest.mark.parametrize("engine", ["pdflatex", "lualatex"])
+@pytest.mark.parametrize("name", suite_names())
+def test_a_suite_compiles(name: str, engine: str, tmp_path: Path) -> None:
+    """The widest tables with the longest footnotes that there are."""
+    table = suite_table(plan_suite({"suite": name}).suite, {})
+    write([table], tmp_path, ["tex"])
+    text, log = compiled(engine, tmp_path)
+    assert "Missing character" not in log
+    assert "Overfull \\hbox" not in log, "nothing stands out of the page"
+    for row in table.rows:
+        assert squeezed(row[0].text) in squeezed(text)
+
+
+def test_generated_rows_compile(tmp_path: Path) -> None:
+    for number, row in enumerate(grid_rows("differ", loss_terms("differ"))):
+        spec = to_plain(resolve({"method.name": "differ", "dataset.name": "ltcc"}, ablation=row).spec)
+        write_run(tmp_path / "runs", "differ", configuration=f"{number:08d}", spec=spec)
+    write(ablation_tables(rows_of(list(RunStore(tmp_path / "runs")))), tmp_path / "out", ["tex"])
+    text, log = compiled("pdflatex", tmp_path / "out")
+    assert "Overfull \\hbox" not in log
+    for said in ("without_triplet+biometric", "baseline", "none is re-tuned"):
         assert squeezed(said) in squeezed(text), said
 
 

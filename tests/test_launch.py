@@ -28,6 +28,7 @@ from tests.test_resume import ROOT
 
 FAILING = '''"""A method that fails as it is told to."""
 
+import errno
 import os
 import signal
 
@@ -41,14 +42,17 @@ class Failing(Baseline):
 
     class Config(Baseline.Config):
         how: str = "raise"
-        """raise, or the name of a signal."""
+        """raise, full, diverge, not, or the name of a signal."""
 
     def losses(self, batch, phase="model"):
         if self.config.how == "raise":
             raise RuntimeError("planted\\nwith a second line")
-        if self.config.how != "not":
+        if self.config.how == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if self.config.how.startswith("SIG"):
             os.kill(os.getpid(), signal.Signals[self.config.how])
-        return super().losses(batch, phase)
+        factor = float("nan") if self.config.how == "diverge" else 1.0
+        return {name: factor * term for name, term in super().losses(batch, phase).items()}
 '''
 
 
@@ -73,7 +77,7 @@ def changed(words: Sequence[str], *more: str) -> list[str]:
     return [*(word for word in words if word.partition("=")[0] not in own), *more]
 
 
-def wait_for(due: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(due: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not due():
         assert time.monotonic() < deadline, "waited in vain"
@@ -411,56 +415,39 @@ def failing(tiny: list[str], tmp_path: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_each_failure_is_recorded_and_told_while_the_others_finish(failing: list[str]) -> None:
-    """A plugin that raises, one that is killed as the OOM killer does, a loss that diverges, a disk that is full."""
-    words = changed(failing, "method.how=raise,SIGKILL,not", "optimiser.lr=0.00035,1e30", "jobs=2")
+    """A plugin that raises, a process killed as the OOM killer does, a full disk, a loss that diverges."""
+    words = changed(failing, "method.how=raise,SIGKILL,full,diverge,not", "jobs=2")
     place = place_of(words)
-    listed = started([*words, "dry=true"]).communicate()[0].splitlines()[:-1]
-    ids = [line.split("  ")[0] for line in listed]
-    assert len(ids) == 6
+    ids = [line.split("  ")[0] for line in started([*words, "dry=true"]).communicate()[0].splitlines()[:-1]]
     process = started(words)
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=600)
     assert process.returncode == 2, "a plugin's mistake is the first failure"
     assert "Traceback" not in error
-    reasons = {run_id: RunFolder(place / run_id).status().get("reason") for run_id in ids}
-    found = {run_id: RunFolder(place / run_id).status()["state"] for run_id in ids}
-    assert [found[run_id] for run_id in ids] == ["failed"] * 4 + ["done", "failed"]
-    assert reasons[ids[0]].startswith("RuntimeError: planted")
-    assert reasons[ids[2]] == reasons[ids[3]] == "killed by SIGKILL: was memory used up?"
-    assert "diverged" in reasons[ids[5]]
+    found = [RunFolder(place / run_id).status() for run_id in ids]
+    assert [one["state"] for one in found] == ["failed", "failed", "failed", "failed", "done"]
+    assert found[0]["reason"].startswith("RuntimeError: planted")
+    assert found[1]["reason"] == "killed by SIGKILL: was memory used up?"
+    assert "No space left on device" in found[2]["reason"]
+    assert "diverged" in found[3]["reason"]
     *told, last = error.strip().splitlines()
-    assert [line.partition(" ")[0] for line in told] == [run_id for run_id in ids if run_id != ids[4]]
+    assert [line.partition(" ")[0] for line in told] == ids[:4], "told again at the end, in the order of the list"
     assert "failing.py, line" in told[0]
     assert "planted" in told[0]
-    assert "killed by SIGKILL" in told[2]
-    assert last == "5 of 6 runs failed; the same command tries them again."
+    assert "killed by SIGKILL" in told[1]
+    assert "No space left on device; name another place" in told[2]
+    assert last == "4 of 5 runs failed; the same command tries them again."
     assert "cloth-changing" in out, "the table of those that finished"
-    assert ids[4] not in out.partition("cloth-changing")[0], "quiet tells failures only"
-
-
-@pytest.mark.slow
-def test_a_full_disk_is_the_failure_of_the_run_that_meets_it(tiny: list[str]) -> None:
-    words = changed(tiny, "seed=0,1", "jobs=1")
-    first = RunStore(place_of(words)).open(resolve(parse_words(changed(tiny, "seed=0"))).spec.run_id)
-    first.path.mkdir(parents=True)
-    (first.path / "metrics.jsonl").symlink_to("/dev/full")
-    process = started(words)
-    out, error = process.communicate(timeout=300)
-    assert process.returncode == 3
-    assert error.splitlines()[0].startswith(f"{first.run_id} failed: No space left on device"), error
-    assert states(words) == {"s0": "failed", "s1": "done"}
-    assert "[2/2]" in out
+    assert ids[4] not in out, "quiet tells failures only"
 
 
 @pytest.mark.slow
 def test_a_damaged_dataset_fails_its_runs_and_no_others(tiny: list[str], tmp_path: Path) -> None:
-    good = resolve(parse_words(tiny)).spec.run_id
     words = [word for word in tiny if not word.startswith("dataset=")]
     (tmp_path / "data" / "LTCC_ReID").mkdir(parents=True)
     own = [word for word in words if word.startswith("dataset.")]
     words = [word for word in words if word not in own]
-    assert good
     process = started([*words, "dataset=ltcc,prcc", f"data={tmp_path / 'data'}", "jobs=2"])
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=600)
     assert process.returncode == 3, error
     assert "2 of 2 runs failed" in error
     assert error.count("\n") == 3, error
@@ -477,7 +464,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("unbroken")
     process = started(changed(tiny_words(folder), *LONG))
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     return folder / "runs"
 
@@ -499,14 +486,14 @@ def test_a_signal_leaves_checkpoints_and_the_same_command_ends_with_the_same_bit
     process, place = started(words), place_of(words)
     wait_for(lambda: len(list(place.glob("*/checkpoints/last.pt"))) == 2)
     process.send_signal(number)
-    out, error = process.communicate(timeout=100)
+    out, error = process.communicate(timeout=600)
     assert process.returncode == 75, error
     assert error.startswith(f"Stopped by {number.name}: the same command goes on")
     assert "failed" not in out
     assert states(words) == {"s0": "stopped", "s1": "stopped"}, out
     assert all(not folder.is_locked() for folder in RunStore(place))
     again = started(words)
-    assert again.communicate(timeout=300)[1] == ""
+    assert again.communicate(timeout=600)[1] == ""
     assert again.returncode == 0
     assert_as_unbroken(place, unbroken)
 
@@ -517,7 +504,7 @@ def test_a_signal_before_the_children_listen_to_signals(tiny: list[str]) -> None
     process, place = started(words), place_of(words)
     wait_for(lambda: list(place.glob("*/console.log")))
     process.send_signal(signal.SIGTERM)
-    out, error = process.communicate(timeout=100)
+    out, error = process.communicate(timeout=600)
     assert process.returncode == 75, error
     assert "failed" not in out
     assert set(states(words).values()) <= {"stopped"}
@@ -533,7 +520,7 @@ def test_children_do_not_outlive_a_parent_that_is_killed(tiny: list[str], unbrok
     wait_for(lambda: not any(folder.is_locked() for folder in RunStore(place)), 60)
     assert states(words) == {"s0": "stopped", "s1": "stopped"}
     again = started(words)
-    assert again.communicate(timeout=300)[1] == ""
+    assert again.communicate(timeout=600)[1] == ""
     assert_as_unbroken(place, unbroken)
 
 
@@ -556,7 +543,7 @@ def test_two_commands_at_once_share_the_runs(tiny: list[str], unbroken: Path) ->
 def test_mirrors_are_passed_on_to_children(tiny: list[str]) -> None:
     words = changed(tiny, "wandb=offline", "jobs=1")
     process = started(words)
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     (folder,) = RunStore(place_of(words))
     assert folder.starts()[0]["session"]["wandb"] == "offline"

@@ -17,13 +17,14 @@ from PIL import Image
 from benchmarks.comparison import rows_of
 from benchmarks.records import RunFolder
 from benchmarks.resolve import resolve
+from benchmarks.run_states import DAMAGED
 from benchmarks.spec import to_plain
 from benchmarks.words import parse_words, read_value
+from reports.overview_page import table_sections, write_overview
 from reports.page import WIDEST, Gallery, Shown, anchor, duration, shown
 from reports.reproduction import CHOSEN, RECIPE, command, settings
-from reports.run_facts import DAMAGED, read_run, without_machine_paths
+from reports.run_facts import read_run, without_machine_paths
 from reports.run_page import RunPage, page_name
-from reports.suite_page import table_sections, write_suite
 from reports.tables import ablation_tables, result_tables
 from tests.evidence_runs import NASTY, write_run
 
@@ -58,7 +59,7 @@ def written(tmp_path: Path) -> Path:
     pictures = [shown(f"{NASTY} {number}", f"{NASTY} {LONG}", drawing(number)) for number in range(3)]
     galleries = [Gallery(f"Gallery {NASTY}", tuple(pictures), NASTY)]
     sections = table_sections(result_tables(rows), ablation_tables(rows))
-    write_suite(out / "index.html", runs, sections, galleries, galleries, [f"{REASON} {tmp_path}/x/y"], [NASTY])
+    write_overview(out / "index.html", runs, sections, galleries, galleries, [f"{REASON} {tmp_path}/x/y"], [NASTY])
     for facts in runs:
         RunPage(facts, tuple(galleries), tuple(galleries), None, (NASTY,)).write(out / "runs")
     return out
@@ -89,14 +90,14 @@ class Parsed(HTMLParser):
 
 def every_page(folder: Path) -> list[Path]:
     found = sorted(folder.rglob("*.html"))
-    assert len(found) == 10  # the suite's and nine runs'
+    assert len(found) == 10  # the overview and nine runs
     return found
 
 
 # --- what a page holds ---
 
 
-def test_the_suite_page_names_every_run_with_its_state_and_links_to_its_page(pages: Path) -> None:
+def test_the_overview_names_every_run_with_its_state_and_links_to_its_page(pages: Path) -> None:
     page = Parsed(pages / "index.html")
     links = page.attributes("href")
     for folder in (pages.parent / "runs").iterdir():

@@ -152,3 +152,33 @@ def test_starts_that_are_not_what_they_should_be_are_damage(tmp_path: Path) -> N
     (folder.path / "environment.json").write_text("[1]")
     with pytest.raises(DataError, match=r"environment\.json is damaged"):
         folder.starts()
+
+
+# --- what is a run ---
+
+
+@pytest.mark.parametrize("mark", ["spec.yaml", "status.json", "metrics.jsonl", "checkpoints/last.pt"])
+def test_a_folder_in_which_a_run_left_anything_is_a_run(tmp_path: Path, mark: str) -> None:
+    """A run that broke off before its configuration was written, or lost it, is not silently left out."""
+    file = tmp_path / "ltcc-differ-aaaa-s0" / mark
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert [run.run_id for run in RunStore(tmp_path)] == ["ltcc-differ-aaaa-s0"]
+    assert RunStore(tmp_path).get("ltcc-differ").run_id == "ltcc-differ-aaaa-s0"
+    assert RunStore(tmp_path).find(method__name="differ") == []
+
+
+def test_what_lies_beside_the_runs_is_no_run(tmp_path: Path) -> None:
+    """What W&B keeps, what `evaluate` writes of features and checkpoints from elsewhere, an empty folder, a file."""
+    for file in (
+        ".wandb/status.json",
+        ".studies/one/spec.yaml",
+        "features/ltcc-file-0123/scores.json",
+        "checkpoints/ltcc-differ-file-0123/splits/query.npz",
+        "evaluations/0123/scores.json",
+        "spec.yaml",
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "empty").mkdir()
+    assert list(RunStore(tmp_path)) == []

@@ -197,3 +197,21 @@ def test_a_run_that_was_evaluated_under_everything_shows_it(trained: Path, tmp_p
     text = Parsed(next((tmp_path / "report" / "runs").glob("*.html"))).text
     for said in ("Evaluated again", "with flip", "re-ranked"):
         assert said in text
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_one_run_takes_nothing_from_the_others(trained: Path, tmp_path: Path) -> None:
+    """A seed without its configuration, a damaged bias.json, a run of a plugin that is not loaded: each is named."""
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    folder = {name: next((tmp_path / "runs").glob(f"*{name}")) for name in ("baseline*-s0", "differ*-s0", "differ*-s1")}
+    (folder["differ*-s1"] / "spec.yaml").unlink()
+    (folder["differ*-s0"] / "bias.json").write_text("{")
+    data = folder["baseline*-s0"] / "data.json"
+    data.write_text(json.dumps(json.loads(data.read_text()) | {"plugins": [{"file": "mine.py", "sha256": "0"}]}))
+    lines = list(write_report({"runs": str(tmp_path / "runs"), "out": str(tmp_path / "report"), "quiet": "true"}))
+    assert sum("spec.yaml is missing" in line for line in lines) == 1
+    assert sum("bias.json is damaged" in line for line in lines) == 1
+    assert sum("say plugin=mine.py" in line for line in lines) == 2, "of what is measured, and of what shows images"
+    page = Parsed(tmp_path / "report" / "index.html").text
+    for kind in ("Training of differ", "Training of baseline", "Clothing bias", "The hardest queries", "damaged"):
+        assert kind in page

@@ -67,6 +67,18 @@ def test_confirmed_values_are_means_over_fresh_seeds_with_their_shrinkage() -> N
     assert table.footnotes == (("a", "seed 4: The GPU ran out of memory."),)
 
 
+def test_the_test_split_stands_in_a_table_of_its_own_that_says_when_it_was_opened() -> None:
+    study = differ_on_ltcc()
+    (table,) = [one for one in study_tables(study) if one.kind == "tested"]
+    assert [cell.text for cell in table.rows[0][2:]] == ["24.2", "21.1", "+3.1", "+0.4 … +5.8", "0.042", "3.4"]
+    assert study.confirmation is not None
+    assert f"opened after {study.confirmation.chosen} was chosen" in table.caption
+    assert "none of the test split" in trials_table(study).caption
+    untested = study.confirmation.model_copy(update={"tested": ()})
+    kinds = [one.kind for one in study_tables(study.model_copy(update={"confirmation": untested}))]
+    assert kinds == ["confirmation", "trials"]
+
+
 def test_captions_say_protocol_selection_seeds_and_budget() -> None:
     for table in study_tables(differ_on_ltcc()):
         for said in (

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.studies import Confirmation, StudyFolder, Value
+from datasets.errors import DataError
 from sweeps.confirmation import DEFAULTS, Score, confirm
 from sweeps.plan import SweepPlan, read_plan
 from sweeps.snapshot import snapshot
@@ -180,7 +181,8 @@ class Failing:
 
     def __call__(self, params: Mapping[str, Value], seed: int, watch: Watch) -> Measured:
         if float(params["method.weights.triplet"] or 0) > 1:
-            return Measured("failed", run_id="run", reason="Training diverged in epoch 2", seconds=0.5)
+            loss = params["method.weights.triplet"]
+            return Measured("failed", run_id="run", reason=f"Training diverged in epoch 2: {loss}", seconds=0.5)
         return self.inner(params, seed, watch)
 
 
@@ -192,10 +194,30 @@ def test_a_failure_is_its_trials_own_with_the_reason_and_the_study_goes_on(tmp_p
     assert failed
     assert len(picture.trials) == 20, "a failure counts: what diverges once does so again"
     for trial in failed:
-        assert trial.reason == "seed 0: Training diverged in epoch 2"
+        assert trial.reason.startswith("seed 0: Training diverged in epoch 2")
         assert trial.runs == ("run",)
     found = confirmed(plan, study, 0)
     assert {row.name for row in found.rows}.isdisjoint({f"trial {trial.number}" for trial in failed})
+
+
+@pytest.mark.parametrize(("begins", "allowed"), [(0, 3), (2, 5)])
+def test_failures_in_a_row_for_one_reason_stop_the_sweep(begins: int, allowed: int, tmp_path: Path) -> None:
+    """A full disk or a broken installation is not the parameters' fault: most of the budget is left for later."""
+    plan, _, study, storage = begin(tmp_path, trials="20", pruner="none")
+    planted = Planted(0)
+
+    def measure(params: Mapping[str, Value], seed: int, watch: Watch) -> Measured:
+        broken = len(study.trials) > begins
+        return Measured("failed", reason="No space left on device") if broken else planted(params, seed, watch)
+
+    with pytest.raises(
+        DataError, match=r"last 3 trials failed, the last one in seed 0: No space left on device\. Mend"
+    ):
+        work(plan, study, storage, measure, lambda event: None)  # pyright: ignore[reportArgumentType]
+    assert len(study.trials) == allowed
+    work(plan, study, storage, planted, lambda event: None)  # pyright: ignore[reportArgumentType]
+    assert snapshot(plan, study).best is not None
+    assert len(study.trials) == 20
 
 
 def test_several_objectives_give_the_trials_that_none_beats_in_all(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -130,6 +129,33 @@ def test_the_best_is_bold_and_what_cannot_be_told_from_it_is_underlined(tmp_path
     assert "Underlined" in table.legend("Grey")
 
 
+def test_an_oracle_s_row_neither_wins_nor_is_the_reference(tmp_path: Path) -> None:
+    """Though it scores most and comes first; it stays in the table with its †, and the caption says why."""
+    runs = [
+        *[write_run(tmp_path, "cal", mean=0.9, seed=seed, selection="oracle") for seed in range(3)],
+        *seeds(tmp_path, "fire", 0.5),
+        *seeds(tmp_path, "ifd", 0.3),
+    ]
+    every = result_tables(rows_of(runs), ())
+    table, differences = every[0], next(one for one in every if one.name == "ltcc-standard")
+    assert cell(table, "cal", "selection").text == "oracle †"
+    marks = {name: cell(table, name, "mAP", "standard") for name in ("cal", "fire", "ifd")}
+    assert [(one.best, one.close) for one in marks.values()] == [(False, False), (True, False), (False, False)]
+    assert cell(differences, "cal", "mAP − fire").text.startswith("+")
+    for one in (table, differences):
+        assert "oracle † is shown, but neither called the highest" in one.caption
+        assert any("oracle †" in remark for remark in one.remarks), "also on the terminal"
+        assert "Bold: the highest of a column among rows without †." in one.legend("Grey")
+
+
+def test_where_all_rows_are_an_oracle_s_the_highest_is_marked(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, name, mean=mean, selection="oracle") for name, mean in (("cal", 0.9), ("fire", 0.3))]
+    table = scores(runs)
+    assert cell(table, "cal", "mAP", "standard").best
+    assert "neither called" not in table.caption
+    assert "without †" not in table.legend("Grey")
+
+
 def test_equal_scores_have_no_best(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, name, mean=2.0) for name in ("cal", "fire")]  # every query is clipped to 1
     assert not any(one.best or one.close for row in scores(runs).rows for one in row)
@@ -139,10 +165,10 @@ def test_equal_scores_have_no_best(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_that_cannot_be_read_is_counted_as_damaged(tmp_path: Path) -> None:
-    """`report` puts it among the unfinished ones, where its status still says done."""
+    """It stands among the unfinished ones, where its status still says done."""
     runs = seeds(tmp_path, "cal", 0.6, 3)
-    (row,) = rows_of(runs)
-    (table,) = result_tables([replace(row, runs=row.runs[:2], unfinished=row.runs[2:])], ())[:1]
+    (runs[2].path / "metrics.jsonl").unlink()
+    (table,) = result_tables(rows_of(runs), ())[:1]
     assert "cal: 1 of 3 seeds damaged." in table.caption
 
 
@@ -304,7 +330,6 @@ def test_a_full_model_keeps_its_name_beside_other_configurations(tmp_path: Path)
 
 def test_a_single_ablated_model_is_not_called_by_the_method_s_name(tmp_path: Path) -> None:
     run = ablated(tmp_path, "biometric", "00000000")
-    (run.path / "environment.json").write_text('[{"command": "run.py method=differ ablation=biometric"}]')
     assert [row[0].text for row in scores([run]).rows] == ["differ: biometric"]
 
 
@@ -435,16 +460,18 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"format=htm is not known\. Did you mean html\?"):
+    with pytest.raises(UsageError, match=r"Unknown format=htm\. Did you mean html\?"):
         write_tables(rows_of([write_run(tmp_path / "runs")]), tmp_path / "out", ["md", "htm"])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_finished_run_without_its_evidence_is_named(tmp_path: Path) -> None:
+    """One that was lost after the runs were looked at."""
     run = write_run(tmp_path)
+    rows = rows_of([run])
     run.ranking("standard", "last").unlink()
     with pytest.raises(DataError, match=r"standard@last\.npz is missing"):
-        result_tables(rows_of([run]), ())
+        result_tables(rows, ())
 
 
 def test_a_run_that_left_nothing_readable_is_counted_too(tmp_path: Path) -> None:

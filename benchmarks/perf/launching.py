@@ -3,12 +3,15 @@
     python -m benchmarks.perf.launching                          both, in a temporary folder
     python -m benchmarks.perf.launching rounds=5 runs=1000
 
-Overhead: the same small run by `python run.py …` and by `… jobs=1`, in turns, each in a folder of its own; the median
-of the differences. Scheduling: as many runs as `runs` says, copied from one real run, are looked at again: resolving
-their words, finding them done, and the whole command until it prints its first table.
+Overhead: the same small run by `python run.py …`, by `… jobs=1`, and as a child of a process that has been running for
+a while, as all runs of a product or a sweep are; in turns, the median of the differences. In brackets processor
+seconds, which mean something on a busy machine, too.
+Scheduling: as many runs as `runs` says, copied from one real run, are looked at again: resolving their words, finding
+them done, and the whole command until its first line and its end.
 """
 
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -17,12 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.child import PROGRAM, Place
+from benchmarks.child import PROGRAM, Place, places
 from benchmarks.launch import launch
 from benchmarks.resolve import Resolved, resolve
-from benchmarks.words import parse_words, product, read_value
+from benchmarks.words import parse_words, product
 from datasets.errors import CCReIDError, UsageError
 
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 SMALL = (
     *("method=baseline", "dataset=synthetic", "dataset.people=12", "dataset.test_people=4", "dataset.tracklets=1"),
     *("dataset.frames=2", "dataset.height=64", "image.height=32", "image.width=16", "method.backbone=resnet10t"),
@@ -38,22 +42,54 @@ def timed(folder: Path, *words: str) -> float:
     return time.perf_counter() - start
 
 
-def overhead(folder: Path, rounds: int) -> list[tuple[float, float]]:
-    """(bare, through jobs=1) seconds of each round; every other round begins with the other."""
-    found = []
+def as_child(folder: Path, seed: str) -> float:
+    """Seconds of a run that this process starts."""
+    start = time.perf_counter()
+    (outcome,) = launch([planned(folder, seed)], places(1, "cpu"), lambda event: None)
+    assert outcome.succeeded, outcome.reason
+    return time.perf_counter() - start
+
+
+def planned(folder: Path, *words: str) -> Resolved:
+    (plan,) = plans_of(folder, *words)
+    return plan
+
+
+def plans_of(folder: Path, *words: str) -> list[Resolved]:
+    every = [*SMALL, f"runs={folder / 'runs'}", f"cache={folder / 'cache'}", *words]
+    return [resolve(values) for values in product(parse_words(every))]
+
+
+def overhead(folder: Path, rounds: int) -> list[dict[str, tuple[float, float]]]:
+    """(seconds, processor seconds) of the three ways in each round; each round begins with another."""
     timed(folder, "seed=999999")  # decodes the images
+    as_child(folder, "seed=999998")  # imports
+    ways = [
+        ("bare", lambda seed: timed(folder, seed)),
+        ("jobs=1", lambda seed: timed(folder, seed, "jobs=1")),
+        ("child", lambda seed: as_child(folder, seed)),
+    ]
+    found = []
     for number in range(rounds):
-        pair = [("bare", f"seed={2 * number}"), ("jobs", f"seed={2 * number + 1}", "jobs=1")]
-        seconds = {name: timed(folder, *words) for name, *words in (pair if number % 2 else pair[::-1])}
-        found.append((seconds["bare"], seconds["jobs"]))
+        turn = ways[number % 3 :] + ways[: number % 3]
+        one = {}
+        for place, (name, way) in enumerate(turn):
+            before = _processor()
+            seconds = way(f"seed={3 * number + place}")
+            one[name] = (seconds, _processor() - before)
+        found.append(one)
     return found
+
+
+def _processor() -> float:
+    """Seconds of processors that this process and those it started have used."""
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, WHO))
 
 
 def fabricated(folder: Path, number: int) -> str:
     """That many finished runs, copied from one; the word that names their seeds."""
-    words = [*SMALL, f"runs={folder / 'runs'}", f"cache={folder / 'cache'}"]
     timed(folder, "seed=0")
-    plan = resolve({key: read_value(key, value) for key, value in parse_words(words).items()})
+    plan = planned(folder, "seed=0")
     source = plan.session.runs / plan.run_id
     for seed in range(1, number):
         copy = source.with_name(f"{plan.run_id.rpartition('-s')[0]}-s{seed}")
@@ -65,9 +101,8 @@ def fabricated(folder: Path, number: int) -> str:
 
 def scheduling(folder: Path, seeds: str) -> tuple[float, float]:
     """Seconds to resolve the words, and of `launch`."""
-    words = [*SMALL, f"runs={folder / 'runs'}", f"cache={folder / 'cache'}", seeds]
     start = time.perf_counter()
-    plans: list[Resolved] = [resolve(values) for values in product(parse_words(words))]
+    plans = plans_of(folder, seeds)
     resolved = time.perf_counter()
     outcomes = launch(plans, [Place("cpu", 1)], lambda event: None)
     assert all(outcome.state == "done" and not outcome.seconds for outcome in outcomes), "a run was not done"
@@ -95,10 +130,12 @@ def main(words: list[str]) -> None:
             raise UsageError(f"{key}={word}: write rounds= or runs= and a whole number above 1.")
     print(f"load of the machine at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as name:
-        pairs = overhead(Path(name), int(values["rounds"]))
-    for bare, jobs in pairs:
-        print(f"bare {bare:6.2f} s   jobs=1 {jobs:6.2f} s   difference {jobs - bare:+6.2f} s")
-    print(f"a run through jobs=1 takes {statistics.median(jobs - bare for bare, jobs in pairs):+.2f} s more (median)")
+        found = overhead(Path(name), int(values["rounds"]))
+    for one in found:
+        print("   ".join(f"{way} {seconds:6.2f} s ({used:5.2f})" for way, (seconds, used) in sorted(one.items())))
+    for way, what in (("child", "a run that a running process starts"), ("jobs=1", "the whole command with jobs=1")):
+        more, used = (statistics.median(one[way][part] - one["bare"][part] for one in found) for part in (0, 1))
+        print(f"{what}: {more:+.2f} s, {used:+.2f} processor seconds (medians of the differences to the bare command)")
     with tempfile.TemporaryDirectory() as name:
         folder, number = Path(name), int(values["runs"])
         seeds = fabricated(folder, number)

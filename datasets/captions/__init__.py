@@ -1,7 +1,14 @@
 """What images look like in words: text features that methods read, and the sentences they are made of."""
 
 from .encoders import encode_texts
-from .features import ASPECTS, CaptionConfig, CaptionFeatures, caption_features, save_caption_features
+from .features import (
+    ASPECTS,
+    CaptionConfig,
+    CaptionFeatures,
+    caption_features,
+    require_caption_files,
+    save_caption_features,
+)
 
 __all__ = [
     "ASPECTS",
@@ -9,5 +16,6 @@ __all__ = [
     "CaptionFeatures",
     "caption_features",
     "encode_texts",
+    "require_caption_files",
     "save_caption_features",
 ]

@@ -93,6 +93,11 @@ def caption_features(
     return CaptionFeatures(rows, features[stored[rows]], summary)
 
 
+def require_caption_files(folder: Path, config: CaptionConfig) -> None:
+    """Raise DataError, at a glance, where `folder` has no files of the text model."""
+    _stored_model(folder, config.text_model)
+
+
 def save_caption_features(
     folder: Path,
     text_model: str,

@@ -8,9 +8,10 @@ import numpy as np
 
 from benchmarks.clothing_bias import read_bias
 from benchmarks.comparison import Row
+from datasets.errors import DataError
 
 from .names import file_name, in_words, label, shortened
-from .style import COLOURS, DOUBLE, Picture, paper_style, save
+from .style import COLOURS, DOUBLE, Picture, left_out_text, paper_style, readable, save
 
 PANELS = (
     ("identity_same_outfit", "Who: same outfit", COLOURS[0]),
@@ -27,10 +28,14 @@ HEADING, OF_BAR = 0.75, 0.2
 def bias_figure(rows: Sequence[Row], folder: Path) -> Picture | None:
     """One bar per configuration in five panels, the mean over its seeds with a dot for each; a tick where chance is.
 
-    Configurations without bias.json are left out, and counted in the caption; None where none has one.
+    Configurations without bias.json are left out, and counted in the caption, as are seeds whose file is damaged; None
+    where none has one. Raises DataError where every file is damaged.
     """
-    measured = [(row, [bias for run in row.runs if (bias := read_bias(run)) is not None]) for row in rows]
+    read, left_out = readable([run for row in rows for run in row.runs], read_bias)
+    measured = [(row, [bias for run, bias in read if bias is not None and run in row.runs]) for row in rows]
     shown = [(row, found) for row, found in measured if found]
+    if left_out and not shown:
+        raise DataError(left_out[0])
     if not shown:
         return None
     from matplotlib import pyplot
@@ -46,7 +51,8 @@ def bias_figure(rows: Sequence[Row], folder: Path) -> Picture | None:
         axes[0].set_yticks(range(len(shown)), names, parse_math=False)
         axes[0].set_ylim(len(shown) - 0.4, -0.6)
         figure.supxlabel("accuracy of a linear probe; last: share of wrong rank-1 matches (%)", fontsize=8)
-        return save(figure, folder, name, "Clothing bias", _caption(shown, len(rows) - len(shown)))
+        caption = " ".join([_caption(shown, len(rows) - len(shown)), *left_out_text(left_out)])
+        return save(figure, folder, name, "Clothing bias", caption, left_out)
 
 
 def _panel(axis: Any, measured: list[list[dict[str, Any]]], colour: str) -> None:

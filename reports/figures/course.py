@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.records import RunFolder
+from datasets.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,7 +35,14 @@ class Course:
 
 
 def course_of(run: RunFolder) -> Course | None:
-    """None where the run was not trained for an epoch."""
+    """None where the run was not trained for an epoch. Raises DataError where its record is damaged."""
+    try:
+        return _course(run)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(f"{run.path / 'metrics.jsonl'} has epochs that lack something: restore it.") from None
+
+
+def _course(run: RunFolder) -> Course | None:
     epochs = list({event["epoch"]: event for event in run.events("epoch")}.values())
     if not epochs:
         return None

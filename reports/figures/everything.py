@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.comparison import Row
+from benchmarks.comparison import Row, fair
 from benchmarks.records import RunFolder
 from benchmarks.reopening import Reopened
+from datasets.errors import CCReIDError
 
 from .captions import text_clusters
 from .clothing_ranks import clothing_ranks
@@ -18,12 +19,15 @@ from .spread import seed_spread
 from .style import NothingToShowError, Picture
 from .training import training_curves
 
+Made = Picture | str | CCReIDError
+"""A figure; why it does not apply; or what is wrong with the files that it is made of, while the others go on."""
 
-def figures_of_rows(rows: Sequence[Row], folder: Path) -> Iterator[Picture | str]:
-    """Comparisons between configurations, one dataset after the other: pictures, or why there is none.
 
-    Under each protocol: cumulative matches, seeds, clothing. Under the first: each configuration against the first one,
-    query by query. Then how each was trained.
+def figures_of_rows(rows: Sequence[Row], folder: Path) -> Iterator[Made]:
+    """Comparisons between configurations, one dataset after the other.
+
+    Under each protocol: cumulative matches, seeds, clothing. Under the first: each configuration against the first one
+    that may be a reference, query by query. Then how each was trained.
     """
     by_dataset: dict[str, list[Row]] = {}
     for row in rows:
@@ -42,19 +46,21 @@ def figures_of_rows(rows: Sequence[Row], folder: Path) -> Iterator[Picture | str
             yield from _tried(lambda scored=scored, protocol=protocol: cmc(scored, protocol, folder))
             yield from _tried(lambda scored=scored, protocol=protocol: seed_spread(scored, protocol, folder))
             yield from _tried(lambda scored=scored, protocol=protocol: clothing_confusion(scored, protocol, folder))
-            for row in scored[1:] if number == 0 else ():
-                yield from _tried(
-                    lambda row=row, first=scored[0], protocol=protocol: average_precision_against(
-                        row, first, protocol, folder
+            reference = fair(scored)[0]
+            for row in scored if number == 0 else ():
+                if row != reference:
+                    yield from _tried(
+                        lambda row=row, reference=reference, protocol=protocol: average_precision_against(
+                            row, reference, protocol, folder
+                        )
                     )
-                )
         if finished:
             yield from _tried(lambda finished=finished: clothing_ranks(finished, folder))
         for row in of_dataset:
             yield from _tried(lambda row=row: training_curves(row, folder))
 
 
-def figures_of_run(run: RunFolder | Reopened, folder: Path, *, blur_faces: bool = False) -> Iterator[Picture | str]:
+def figures_of_run(run: RunFolder | Reopened, folder: Path, *, blur_faces: bool = False) -> Iterator[Made]:
     """What one run shows: pictures, or why there is none. Images and captions are shown of a reopened run only."""
     kept = run.run if isinstance(run, Reopened) else run
     yield from _tried(lambda: training_curves(kept, folder))
@@ -69,8 +75,10 @@ def figures_of_run(run: RunFolder | Reopened, folder: Path, *, blur_faces: bool 
         yield f"{kept.run_id}: no clusters of captions, since the dataset's files were not opened."
 
 
-def _tried(make: Callable[[], Picture]) -> Iterator[Picture | str]:
+def _tried(make: Callable[[], Picture]) -> Iterator[Made]:
     try:
         yield make()
     except NothingToShowError as reason:
         yield str(reason)
+    except CCReIDError as error:
+        yield error

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from benchmarks.comparison import run_names
 from benchmarks.heat_maps import HeatMaps, read_heat_maps
 from benchmarks.reopening import Reopened
 from benchmarks.selection import marked
 from datasets.base import UInt8Array
+from datasets.errors import DataError
 
 from ..heads import shown_image
 from ..retrieval.lettering import fitted
 from .names import file_name
-from .style import DOUBLE, Picture, paper_style, save
+from .style import DOUBLE, Picture, left_out_text, paper_style, readable, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,13 +39,16 @@ def heat_map_figure(
 ) -> Picture | None:
     """Columns: people, each with a query and a true match of it; rows: the images, then one run's maps on top of them.
 
-    `names`: what stands beside each run's row, by default its method. Runs without maps, or with maps of other images
-    than the first one's, are left out and counted in the caption; None where no run has maps. `blur_faces` hides heads.
-    Raises DataError or UsageError where the dataset's images are gone.
+    `names`: what the runs are called, where more configurations than these are told apart. Runs without maps, or with
+    maps of other images than the first one's, or whose file is damaged, are left out and counted in the caption; None
+    where no run has maps. `blur_faces` hides heads. Raises DataError or UsageError where images are gone, or every file
+    is damaged.
     """
-    names = names or _names(reopened)
-    known = [(one, name, read_heat_maps(one.run)) for one, name in zip(reopened, names, strict=True)]
-    mapped = [(one, name, maps) for one, name, maps in known if maps is not None]
+    names = names or run_names([one.run for one in reopened])
+    known, left_out = readable(zip(reopened, names, strict=True), lambda named: read_heat_maps(named[0].run))
+    mapped = [(one, name, maps) for (one, name), maps in known if maps is not None]
+    if left_out and not mapped:
+        raise DataError(left_out[0])
     if not mapped:
         return None
     first, _, chosen = mapped[0]
@@ -59,8 +64,9 @@ def heat_map_figure(
     name = file_name(*(run_ids if len(run_ids) == 1 else [dataset]), "heat-maps")
     with paper_style():
         figure = _drawn(rows, chosen.person.tolist())
-        caption = _caption(shown, len(reopened) - len(shown))
-        return save(figure, folder, name, f"Where {'the method looks' if len(shown) == 1 else 'methods look'}", caption)
+        caption = " ".join([_caption(shown, len(reopened) - len(shown) - len(left_out)), *left_out_text(left_out)])
+        title = f"Where {'the method looks' if len(shown) == 1 else 'methods look'}"
+        return save(figure, folder, name, title, caption, left_out)
 
 
 def overlaid(image: UInt8Array, heat: np.ndarray) -> UInt8Array:
@@ -87,15 +93,6 @@ def _of_same_images(one: Reopened, maps: HeatMaps, other: Reopened, others: Heat
         and np.array_equal(maps.query_paths, others.query_paths)
         and np.array_equal(maps.match_paths, others.match_paths)
     )
-
-
-def _names(reopened: Sequence[Reopened]) -> list[str]:
-    """Methods; with hash and seed where that does not tell them apart."""
-    methods = [one.spec.method.name for one in reopened]
-    return [
-        name if methods.count(name) == 1 else f"{name} {one.run.run_id.rpartition('-')[0][-8:]} {one.spec.seed}"
-        for name, one in zip(methods, reopened, strict=True)
-    ]
 
 
 def _drawn(rows: Sequence[tuple[str, Sequence[UInt8Array]]], persons: Sequence[int]) -> "Figure":

@@ -1,10 +1,10 @@
 """How every figure looks and is saved: one style file, colours that the colour-blind tell apart (Okabe and Ito)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from datasets.errors import DataError
 from datasets.files import replacing
@@ -14,6 +14,9 @@ from .names import font_families
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+Run = TypeVar("Run")
+Value = TypeVar("Value")
 
 STYLE = Path(__file__).parent / "paper.mplstyle"
 CORRECT, WRONG, GREY = "#0072B2", "#D55E00", "#999999"
@@ -40,6 +43,24 @@ class Picture:
     """Plain text: what is shown, of which runs, protocol, selection and seeds."""
     png: Path
     pdf: Path
+    left_out: tuple[str, ...] = ()
+    """A sentence for each run that should be shown, but whose file is damaged; the caption counts them."""
+
+
+def readable(runs: Iterable[Run], read: Callable[[Run], Value]) -> tuple[list[tuple[Run, Value]], tuple[str, ...]]:
+    """(run, what `read` makes of it) of those that can be read, and a sentence for each of the others."""
+    found, left_out = [], []
+    for run in runs:
+        try:
+            found.append((run, read(run)))
+        except DataError as error:
+            left_out.append(str(error))
+    return found, tuple(left_out)
+
+
+def left_out_text(left_out: Sequence[str]) -> list[str]:
+    """For the caption; nothing where all could be read."""
+    return [f"Left out, since a file is damaged: {len(left_out)}."] if left_out else []
 
 
 @contextmanager
@@ -70,7 +91,9 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def save(figure: "Figure", folder: Path, name: str, title: str, caption: str) -> Picture:
+def save(
+    figure: "Figure", folder: Path, name: str, title: str, caption: str, left_out: tuple[str, ...] = ()
+) -> Picture:
     """Write NAME.png at print quality and NAME.pdf, without dates in them, and close the figure."""
     from matplotlib import pyplot
 
@@ -81,7 +104,7 @@ def save(figure: "Figure", folder: Path, name: str, title: str, caption: str) ->
         with replacing(file) as temporary:
             figure.savefig(temporary, format=kind, metadata=nothing[kind])
     pyplot.close(figure)
-    return Picture(name, title, caption, files["png"], files["pdf"])
+    return Picture(name, title, caption, files["png"], files["pdf"], left_out)
 
 
 def _arrange(figure: "Figure") -> None:

@@ -9,10 +9,11 @@ import numpy as np
 from benchmarks.comparison import Row
 from benchmarks.records import RunFolder
 from benchmarks.selection import marked
+from datasets.errors import DataError
 
 from .course import Course, FloatArray, course_of, mean_over
 from .names import file_name, shortened
-from .style import COLOURS, DOUBLE, NothingToShowError, Picture, in_percent, paper_style, save
+from .style import COLOURS, DOUBLE, NothingToShowError, Picture, in_percent, left_out_text, paper_style, readable, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,16 +28,20 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def training_curves(source: Row | RunFolder, folder: Path) -> Picture:
     """Each loss term, its share of the gradient, the learning rate and the score that chose the epoch, over epochs.
 
-    Thin: one seed each, dashed where it did not finish; thick: their mean. Raises NothingToShowError without training.
+    Thin: one seed each, dashed where it did not finish; thick: their mean. A seed whose record is damaged is left out.
+    Raises NothingToShowError without training, DataError where every record is damaged.
     """
     from matplotlib import pyplot
 
     runs = source.runs if isinstance(source, Row) else (source,)
     unfinished = source.unfinished if isinstance(source, Row) else ()
-    courses = [course for run in runs if (course := course_of(run))]
-    broken = [course for run in unfinished if (course := course_of(run))]
+    told, left_out = readable((*runs, *unfinished), course_of)
+    courses = [course for run, course in told if course and run in runs]
+    broken = [course for run, course in told if course and run not in runs]
     every = [*courses, *broken]
     title = source.name if isinstance(source, Row) else source.run_id
+    if left_out and not every:
+        raise DataError(left_out[0])
     if not every:
         raise NothingToShowError(f"{title}: no training curves, since nothing was trained for an epoch.")
     terms = list(dict.fromkeys(name for course in every for name in course.terms))
@@ -86,9 +91,9 @@ def training_curves(source: Row | RunFolder, folder: Path) -> Picture:
             axes.tick_params(labelbottom=True)
             axes.xaxis.get_major_locator().set_params(integer=True)
         name = file_name(_group(source), "training")
-        return save(
-            figure, folder, name, f"Training of {title}", _training_caption(title, courses, broken, scored, shared)
-        )
+        caption = _training_caption(title, courses, broken, scored, shared)
+        caption = " ".join([caption, *left_out_text(left_out)])
+        return save(figure, folder, name, f"Training of {title}", caption, left_out)
 
 
 def _draw(

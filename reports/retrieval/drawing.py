@@ -138,8 +138,6 @@ class Pen:
         room, layout = self.layout.names, self.layout
         right = layout.left(0) - 1.5 * GAP
         texts = [(text, NAME, INK, "bold") for text in fitted(line.name, room, NAME, bold=True, lines=3)]
-        if line.detail:
-            texts += [(text, SMALL, PALE, "normal") for text in fitted(line.detail, room, SMALL, lines=2)]
         texts.append((line.score, SMALL, PALE, "normal"))
         height = sum(size * LEADING for _, size, _, _ in texts)
         at = top + layout.over + layout.inner[1] / 2 + FRAME - height / 2

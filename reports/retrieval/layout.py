@@ -43,10 +43,7 @@ class Layout:
         options, lines = strips[0].options, [line for strip in strips for line in strip.lines]
         names = 0.0
         if len(strips[0].lines) > 1:
-            needed = max(
-                max(width(drawable(line.name), NAME, bold=True), width(line.detail, SMALL), width(line.score, SMALL))
-                for line in lines
-            )
+            needed = max(max(width(drawable(line.name), NAME, bold=True), width(line.score, SMALL)) for line in lines)
             names = min(max(needed + 1, NAME_WIDTH[0]), NAME_WIDTH[1])
         return cls(dpi, options.k, options.labels, options.show_ignored, names)
 

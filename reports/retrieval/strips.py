@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.comparison import run_names
 from benchmarks.records import RunFolder
 from benchmarks.reopening import Reopened, reopen
 from benchmarks.selection import ORACLE
@@ -80,9 +81,7 @@ class Line:
     run: str
     """Its id."""
     name: str
-    """The method."""
-    detail: str
-    """What sets the run apart from others of the same method; may be empty."""
+    """What its configuration is called, with the seed where several are shown."""
     selection: str
     average_precision: float
     entries: tuple[Entry, ...]
@@ -119,9 +118,15 @@ class Strip:
 
 
 def strips(
-    runs: Sequence[RunFolder], protocol: str, queries: Sequence[int], options: Options | None = None
+    runs: Sequence[RunFolder],
+    protocol: str,
+    queries: Sequence[int],
+    options: Options | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Strip]:
     """One for each of `queries`, a line for each of `runs`. Images are read when a strip is drawn.
+
+    `names`: what the runs are called, where more configurations than these are told apart.
 
     Raises UsageError where the runs do not go together or a query does not exist.
     """
@@ -132,7 +137,7 @@ def strips(
     hidden: list[HiddenEntries | None] = [None] * len(lists)
     if options.show_ignored:
         hidden = [HiddenEntries.of(one, again) for one, again in zip(lists, opened, strict=True)]
-    names = _names(runs)
+    names = names or run_names(runs)
     return [_strip(lists, hidden, names, row, options, read) for row in queries]
 
 
@@ -151,7 +156,7 @@ def _reader(reopened: Reopened, options: Options) -> Callable[[str], UInt8Array]
 def _strip(
     lists: Sequence[Lists],
     hidden: Sequence[HiddenEntries | None],
-    names: Sequence[tuple[str, str]],
+    names: Sequence[str],
     row: int,
     options: Options,
     read: Callable[[str], UInt8Array],
@@ -164,7 +169,7 @@ def _strip(
     lines = tuple(
         Line(
             one.run.run_id,
-            *name,
+            name,
             one.selection,
             float(one.ranking.average_precision[row]),
             _entries(one, row, options.k, behind),
@@ -198,20 +203,6 @@ def _entry(
 ) -> Entry:
     person, clothes, camera = (int(column[row]) for column in (samples.person, samples.clothes, samples.camera))
     return Entry(samples.paths[row], person, clothes, camera, verdict, distance, rank)
-
-
-def _names(runs: Sequence[RunFolder]) -> list[tuple[str, str]]:
-    """(method, what sets the run apart from others of the method: hash and seed, where they differ)."""
-    specs = [run.spec() for run in runs]
-    methods = [str(spec["method"]["name"]) for spec in specs]
-    hashes = [run.run_id.rpartition("-s")[0].rpartition("-")[2] for run in runs]
-    names = []
-    for method, digest, spec in zip(methods, hashes, specs, strict=True):
-        alike = [number for number, other in enumerate(methods) if other == method]
-        configuration = [digest] * (len({hashes[number] for number in alike}) > 1)
-        seed = [f"seed {spec.get('seed', 0)}"] * (len({specs[number].get("seed", 0) for number in alike}) > 1)
-        names.append((method, " ".join([*configuration, *seed])))
-    return names
 
 
 def file_name(name: str) -> str:

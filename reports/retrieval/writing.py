@@ -54,7 +54,7 @@ def write_retrieval(values: Mapping[str, Any]) -> Iterator[str]:
     write_text(text, "\n".join(captions))
     for page in pages:
         yield f"{page.png}\n{page.pdf}"
-    yield f"{folder / file_name(f'strip-{protocol}')}-*.png: {len(made)} strips, one a query"
+    yield f"{folder / file_name(f'strip-{protocol}')}-*.png: {len(made)} strip{'s' * (len(made) != 1)}, one a query"
     yield f"{text}: captions"
 
 

@@ -9,7 +9,7 @@ from benchmarks.studies import Confirmation, Confirmed, Study, Trial, Value
 
 from ..tables.captions import caption
 from ..tables.table import CHECK, MISSING, Cell, Column, Table, file_name, interval_text, p_text, percent
-from ..tables.writing import write_documents
+from ..tables.writing import write
 from .words import Objective, best_first, counted, objectives, short_names, signed, study_text, value_text
 
 TRIALS, CONFIRMATION, TESTED = "trials", "confirmation", "tested"
@@ -30,8 +30,8 @@ def study_tables(study: Study, *, most: int | None = None) -> list[Table]:
 def write_study_tables(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
     """trials.…, confirmation.… and tested.… in each format; in LaTeX the best trials alone, which must fit a page."""
     others = [name for name in formats if name != "tex"]
-    files = write_documents(study_tables(study), folder, others)
-    return files + write_documents(study_tables(study, most=IN_A_PAPER), folder, ["tex"] * ("tex" in formats))
+    files = write(study_tables(study), folder, others)
+    return files + write(study_tables(study, most=IN_A_PAPER), folder, ["tex"] * ("tex" in formats))
 
 
 # --- trials ---

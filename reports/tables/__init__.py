@@ -7,8 +7,9 @@ from .as_latex import to_latex
 from .as_markdown import to_markdown
 from .on_console import to_console
 from .results import result_tables
+from .suite import suite_table
 from .table import DIFFERENCES, Cell, Column, Number, Table
-from .writing import FORMATS, write_tables
+from .writing import FORMATS, read_formats, write, write_tables
 
 __all__ = [
     "DIFFERENCES",
@@ -18,11 +19,14 @@ __all__ = [
     "Number",
     "Table",
     "ablation_tables",
+    "read_formats",
     "result_tables",
+    "suite_table",
     "to_console",
     "to_csv",
     "to_html",
     "to_latex",
     "to_markdown",
+    "write",
     "write_tables",
 ]

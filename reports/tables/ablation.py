@@ -4,31 +4,38 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from benchmarks.ablations import WEIGHTS
 from benchmarks.comparison import Row, configuration
 from benchmarks.published import Published, find, load_published
 from benchmarks.selection import marked
 
-from .captions import caption, protocols_text, remarks, seeds_text, selection_text
-from .families import Family, Place, families, runs_of, spec_of, value_at
+from .captions import NOT_RETUNED, caption, protocols_text, remarks, seeds_text, selection_text
+from .families import Family, Place, families, named_families, runs_of, spec_of, value_at
 from .measured import HEADLINE, Measured
 from .published_rows import Footnotes, known, published_cells, published_numbers, selections_text
 from .results import score_cell
 from .same_files import on_same_files
 from .table import ABLATION, CHECK, MISSING, Cell, Column, Table, file_name
 
-WEIGHTS = "method.weights"
 SELECTION = "select.rule"
 """Stands in the column of the selection, not among the switches."""
 
 
-def ablation_tables(rows: Sequence[Row], published: Sequence[Published] | None = None) -> list[Table]:
+def ablation_tables(
+    rows: Sequence[Row],
+    published: Sequence[Published] | None = None,
+    tuning: str = NOT_RETUNED,
+    rows_of_runs: Mapping[str, str] | None = None,
+) -> list[Table]:
     """One table for each method and dataset of which two or more rows of the ablation table are among `rows`.
 
-    In the order of the method's `ablations`; the full model is the reference of the differences in the CSV.
+    In the order of the method's `ablations`; the full model is the reference of the differences in the CSV. `tuning`:
+    what the caption says of the rows' hyper-parameters. `rows_of_runs`: run id → its row, where the configurations
+    alone do not tell, since they were tuned.
     """
     entries = load_published() if published is None else published
     tables: list[Table] = []
-    for family in families(rows):
+    for family in families(rows) if rows_of_runs is None else named_families(rows, rows_of_runs):
         members = dict(family.members)
         if len(members) < 2:
             continue
@@ -37,12 +44,18 @@ def ablation_tables(rows: Sequence[Row], published: Sequence[Published] | None =
         for label, group in on_same_files([rows[position] for position in members]):
             if len(group) > 1:
                 taken = {table.name for table in tables}
-                tables.append(_table(family, label, group, [at[id(row)] for row in group], entries, taken))
+                tables.append(_table(family, label, group, [at[id(row)] for row in group], entries, tuning, taken))
     return tables
 
 
 def _table(
-    family: Family, label: str, rows: list[Row], places: list[Place], entries: Sequence[Published], taken: set[str]
+    family: Family,
+    label: str,
+    rows: list[Row],
+    places: list[Place],
+    entries: Sequence[Published],
+    tuning: str,
+    taken: set[str],
 ) -> Table:
     names = [place.name for place in places]
     full = next((number for number, place in enumerate(places) if place.is_full), 0)
@@ -92,7 +105,7 @@ def _table(
         protocols_text(protocols) if protocols else "",
         selection_text(measured.selections),
         seeds_text(rows),
-        "Every row keeps the full model's hyper-parameters: none is re-tuned.",
+        tuning,
         *said,
     )
     published = [entry for of in _published(family, protocols, entries).values() for entry in of]
@@ -107,6 +120,7 @@ def _table(
         footnotes.listed(),
         said,
         (*measured.numbers(protocols, HEADLINE), *published_numbers(published, HEADLINE)),
+        measured.mixed,
     )
 
 
@@ -129,7 +143,7 @@ def _term_cell(specs: Sequence[Mapping[str, Any]], spec: Mapping[str, Any], term
     if not weight > 0:
         return Cell("", 0.0)
     positive = {other for one in specs if (other := one["method"]["weights"].get(term, 0)) > 0}
-    return Cell(CHECK if len(positive) == 1 else f"{weight:g}", float(weight))
+    return Cell(CHECK if len(positive) == 1 else f"{weight:.3g}", float(weight))
 
 
 def _switches(specs: Sequence[dict[str, Any]]) -> list[str]:
@@ -163,7 +177,9 @@ def _switch_cell(value: Any) -> Cell:
         return Cell(MISSING)
     if isinstance(value, list):
         return Cell(", ".join(map(str, value)) or "none")
-    return Cell(f"{value:g}", float(value)) if isinstance(value, int | float) else Cell(str(value), str(value))
+    if isinstance(value, float):
+        return Cell(f"{value:.3g}", value)
+    return Cell(str(value), float(value) if isinstance(value, int) else str(value))
 
 
 # --- the paper's own ablation ---

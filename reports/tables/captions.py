@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from benchmarks.comparison import DAMAGED, DONE, Row, state_of
-from benchmarks.records import RunFolder
+from benchmarks.comparison import Row
+from benchmarks.run_states import judge
 from benchmarks.selection import LAST, ORACLE, VALIDATION, marked
 from benchmarks.statistics import CONFIDENCE, POWER
 
@@ -16,11 +16,17 @@ INTERVALS = (
     f"for the number of rows (Holm); * p < {SIGNIFICANT:g}. Detectable: the smallest difference that would have been "
     f"found in {100 * POWER:.0f} % of them."
 )
+NOT_RETUNED = "Every row keeps the full model's hyper-parameters: none is re-tuned."
 RULES = {
     LAST: "the last epoch",
     VALIDATION: "the best epoch on held-out training identities",
     ORACLE: "the best epoch on the test set, which flatters",
 }
+
+FLATTERED = (
+    f"{marked(ORACLE)} is shown, but neither called the highest nor the reference of differences: its epoch was chosen "
+    "on the test set."
+)
 
 
 def protocols_text(protocols: Iterable[str]) -> str:
@@ -52,19 +58,13 @@ def unfinished_text(measured: Measured) -> list[str]:
     """«baseline: 1 of 3 seeds failed.» for each row of which a run is not finished."""
     found = []
     for row, name in zip(measured.rows, measured.names, strict=True):
-        states = Counter(_why_not_counted(run) for run in row.unfinished)
+        states = Counter(judge(run).state for run in row.unfinished)
         if states:
             total = len(row.runs) + len(row.unfinished)
             of = f"of {total} seed{'s' if total > 1 else ''}"
             said = ", ".join(f"{count} {of} {_in_words(state)}" for state, count in sorted(states.items()))
             found.append(f"{name}: {said}.")
     return found
-
-
-def _why_not_counted(run: RunFolder) -> str:
-    """A finished run stands among the unfinished ones only where what it found cannot be read any more."""
-    state = state_of(run)
-    return DAMAGED if state == DONE else state
 
 
 def _in_words(state: str) -> str:
@@ -80,8 +80,18 @@ def remarks(measured: Measured) -> tuple[str, ...]:
     """What must not be overlooked. To be asked after the comparisons were made."""
     unfinished = unfinished_text(measured)
     counted = [f"Counted, not hidden: {' '.join(unfinished)}"] if unfinished else []
-    return (*counted, *measured.unpaired())
+    return (*[FLATTERED] * measured.mixed, *counted, *measured.unpaired())
 
 
 def caption(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def tuning_text(trials: int) -> str:
+    """Of an ablation: whether its rows were tuned anew, with `trials` configurations each."""
+    if not trials:
+        return NOT_RETUNED
+    return (
+        f"Every row is re-tuned: the best of {trials} trials over the tunables that it does not set, on held-out "
+        "training identities and a seed that is not reported."
+    )

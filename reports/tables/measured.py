@@ -7,7 +7,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from benchmarks.comparison import Row, configuration
+from benchmarks.comparison import Row, configuration, fair
 from benchmarks.statistics import Comparison, Estimate, Sample, compare, estimate, holm
 
 from .families import Place, method_of, runs_of
@@ -34,7 +34,8 @@ class Mark:
 class Measured:
     """Rows that were scored on the same files, by their position.
 
-    Differences are to the `reference`; to the first row that has a score where that one has none.
+    Differences are to the `reference`; to the first row that may be one where that one may not, or has no score. Rows
+    whose epochs were chosen on the test set are neither the reference nor marked, unless all are such rows.
     """
 
     def __init__(self, rows: Sequence[Row], names: Sequence[str], places: Sequence[Place | None], reference: int = 0):
@@ -61,6 +62,17 @@ class Measured:
     def scored(self, protocol: str) -> list[int]:
         """Positions of the rows that have scores under `protocol`."""
         return [place for place, names in enumerate(self._protocols) if protocol in names]
+
+    def fair(self, protocol: str) -> list[int]:
+        """Of these the rows that may be marked, or be the reference."""
+        scored = self.scored(protocol)
+        allowed = fair([self.rows[place] for place in scored])
+        return [place for place in scored if self.rows[place] in allowed]
+
+    @cached_property
+    def mixed(self) -> bool:
+        """Whether some rows, not all, are of epochs that were chosen on the test set."""
+        return len({row.is_oracle for row in self.rows if row.runs}) == 2
 
     def _sample(self, place: int, protocol: str, metric: str) -> Sample:
         return self.rows[place].sample(protocol, metric)
@@ -91,8 +103,8 @@ class Measured:
     # --- against the reference ---
 
     def reference(self, protocol: str) -> int:
-        scored = self.scored(protocol)
-        return self._reference if self._reference in scored else scored[0]
+        allowed = self.fair(protocol)
+        return self._reference if self._reference in allowed else allowed[0]
 
     def against_reference(self, protocol: str, metric: str) -> dict[int, tuple[Comparison, float]]:
         """Position → difference to the reference, and its p corrected for the number of these differences."""
@@ -107,15 +119,15 @@ class Measured:
     def marks(self, columns: Iterable[tuple[str, str]]) -> dict[Scored, Mark]:
         """(position, protocol, metric) → mark, for the columns (protocol, metric) of one table.
 
-        Every other row is compared with the best of its column; p is corrected for all comparisons of the table. A
-        column whose scores are all equal, or one, has no best.
+        Every other `fair` row is compared with the best of its column; p is corrected for all comparisons of the
+        table. A column whose scores are all equal, or one, has no best.
         """
         found: dict[Scored, Mark] = {}
         others: dict[Scored, float] = {}
         for protocol, metric in columns:
             means = {
                 place: one.mean
-                for place in self.scored(protocol)
+                for place in self.fair(protocol)
                 if (one := self.estimate(place, protocol, metric)) and not math.isnan(one.mean)
             }
             highest = max(means.values(), default=0.0)

@@ -12,7 +12,7 @@ from benchmarks.selection import marked
 from benchmarks.statistics import Comparison, Estimate
 
 from .captions import INTERVALS, ablations_text, caption, protocols_text, remarks, seeds_text, selection_text
-from .families import display_names, places
+from .families import places
 from .measured import FURTHER, HEADLINE, SIGNIFICANT, Mark, Measured, Scored
 from .published_rows import Footnotes, known, published_cells, published_numbers, selections_text
 from .same_files import on_same_files
@@ -52,8 +52,7 @@ def result_tables(
     tables: list[Table] = []
     for dataset, of_dataset in by_dataset.items():
         for label, group in on_same_files(of_dataset):
-            found = places(group)
-            measured = Measured(group, display_names(group, found), found)
+            measured = Measured(group, [row.name for row in group], places(group))
             tables += _Tables(dataset, label, measured, entries, kinds).all()
     return tables
 
@@ -137,6 +136,7 @@ class _Tables:
             footnotes.listed(),
             said,
             (*numbers, *published_numbers(of_papers, metrics)),
+            measured.mixed,
         )
 
     def _of_paper(self, method: str, metrics: Sequence[str]) -> list[Published]:
@@ -199,6 +199,7 @@ class _Tables:
             (),
             said,
             measured.numbers([protocol], [metric]),
+            measured.mixed,
         )
 
 

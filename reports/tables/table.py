@@ -13,8 +13,9 @@ from typing import Literal
 
 from benchmarks.statistics import Estimate
 
-SCORES, DIFFERENCES, RANKS, ABLATION = "scores", "differences", "ranks", "ablation"
-"""Kinds of tables: all methods under all protocols; one protocol with intervals; further scores; one method's terms."""
+SCORES, DIFFERENCES, RANKS, ABLATION, SUITE = "scores", "differences", "ranks", "ablation", "suite"
+"""Kinds of tables: all methods under all protocols; one protocol with intervals; further scores; one method's terms; a
+paper's table."""
 MISSING = "–"
 CHECK = "✓"
 FROM_MEMORY = "‡"
@@ -103,13 +104,15 @@ class Table:
     remarks: tuple[str, ...] = ()
     """The part of the caption that must not be overlooked, such as failed runs; it is in the caption too."""
     numbers: tuple[Number, ...] = ()
+    mixed: bool = False
+    """Some rows, not all, are of epochs that were chosen on the test set: these are never marked."""
 
     def legend(self, published: str) -> str:
         """What the cells' looks mean, naming only those that occur; `published`: how such a cell looks."""
         cells = [cell for row in self.rows for cell in row]
         parts = []
         if any(cell.best for cell in cells):
-            parts.append("Bold: the highest of a column.")
+            parts.append("Bold: the highest of a column" + (" among rows without †." if self.mixed else "."))
         if any(cell.close for cell in cells):
             parts.append(
                 "Underlined: not significantly worse than the highest (paired by identity, p ≥ 0.05 after Holm's "

@@ -17,26 +17,31 @@ from .table import Table
 Document = tuple[str, list[Table]]
 
 
-def write_tables(rows: Sequence[Row], folder: Path, formats: Iterable[str]) -> list[Path]:
-    """Write every table of `rows` in each of the `formats`; the files, in the order of the formats.
-
-    DATASET.md, .html and .csv hold all tables of a dataset, DATASET-METHOD-ablation.… those of an ablation;
-    DATASET-NAME.tex holds one table, and tables.tex shows them all. Raises UsageError for an unknown format.
-    """
-    return write_documents([*result_tables(rows), *ablation_tables(rows)], folder, formats)
-
-
-def write_documents(tables: Iterable[Table], folder: Path, formats: Iterable[str]) -> list[Path]:
-    """Write any tables, those of one document into one file, in each of the `formats`. Raises UsageError as above."""
-    wanted = list(dict.fromkeys(formats))
+def read_formats(word: str | None) -> tuple[str, ...]:
+    """The formats in `format=md,tex`; all where nothing is said. Raises UsageError for an unknown one."""
+    wanted = tuple(dict.fromkeys(word.split(","))) if word else tuple(FORMATS)
     for name in wanted:
         if name not in FORMATS:
-            raise UsageError(f"format={name} is not known.{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}.")
+            raise UsageError(f"Unknown format={name}.{did_you_mean(name, FORMATS)} Available: {', '.join(FORMATS)}.")
+    return wanted
+
+
+def write_tables(rows: Sequence[Row], folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write every table of `rows`: DATASET.md, .html and .csv hold all of a dataset, DATASET-METHOD-ablation.… those of
+    an ablation."""
+    return write([*result_tables(rows), *ablation_tables(rows)], folder, formats)
+
+
+def write(tables: Iterable[Table], folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write `tables` in each of the `formats`; the files, in the order of the formats.
+
+    DOCUMENT.md, .html and .csv hold all tables of a document; NAME.tex holds one table, and tables.tex shows them all.
+    """
     documents: dict[str, list[Table]] = {}
     for table in tables:
         documents.setdefault(table.document, []).append(table)
     files = []
-    for name in wanted:
+    for name in read_formats(",".join(formats)):
         for file, text in FORMATS[name](documents):
             write_text(folder / file, text)
             files.append(folder / file)

@@ -10,19 +10,19 @@ from markupsafe import Markup
 from .page import Gallery, write_page
 from .run_facts import RunFacts
 from .run_page import page_name
+from .tables.captions import INTERVALS
 
 if TYPE_CHECKING:
     from .studies.page import StudyLink
     from .tables import Table
 
 READING = (
-    "Scores are in percent: mean ± standard deviation over seeds; 95 % intervals come from a bootstrap over the "
-    "identities that are asked for, and over seeds.",
+    "Scores are in percent: mean ± standard deviation over seeds.",
+    INTERVALS,
     "A protocol says which gallery images are hidden from a query; a selection says which epoch is reported. Scores "
     "under different protocols or selections cannot be compared.",
-    "† marks an epoch that was chosen on the test set: such scores flatter the method.",
-    "Two methods are compared on the same queries, paired by identity; the p-values of a table are corrected by "
-    "Holm's method. The smallest detectable difference is what would have been found four times in five.",
+    "† marks an epoch that was chosen on the test set: such scores flatter the method. Beside others they are neither "
+    "bold nor underlined, and no row is compared with them as its reference.",
     "`python run.py report` makes every number again from the run folders. Beside this page lie the tables as "
     "Markdown, LaTeX and CSV, the figures and retrievals as PNG and PDF.",
 )
@@ -72,7 +72,7 @@ def _shown(table: "Table") -> ShownTable:
     return ShownTable(table.title, Markup(to_html(table)), to_latex(table))  # noqa: S704 (escaped by its renderer)
 
 
-def write_suite(
+def write_overview(
     file: Path,
     runs: Sequence[RunFacts],
     tables: Sequence[TableSection],
@@ -96,7 +96,7 @@ def write_suite(
         "studies": studies,
         "reading": READING,
     }
-    return write_page(file, "suite.html", context | {"sections": _sections(context)})
+    return write_page(file, "overview.html", context | {"sections": _sections(context)})
 
 
 def _title(datasets: Sequence[str]) -> str:
