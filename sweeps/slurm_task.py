@@ -53,7 +53,7 @@ class Task:
         while self._process.poll() is None:
             time.sleep(0.2)
         code = self._process.returncode
-        if code == STOPPED:
+        if code in (STOPPED, -signal.SIGTERM):  # the latter before it could listen, or at a second signal
             sys.exit(STOPPED)
         if code:
             raise DataError(f"The worker ended with exit code {code}: the reason stands above.")
