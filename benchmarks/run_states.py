@@ -10,7 +10,7 @@ from datasets.errors import DataError
 from .query_scores import query_scores
 from .records import RunFolder
 
-NEW, DONE, DAMAGED = "new", "done", "damaged"
+NEW, TRAINED, DONE, DAMAGED = "new", "trained", "done", "damaged"
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def _why_not(status: Mapping[str, Any]) -> str:
         return ""
     if "reason" in status:
         return str(status["reason"])
+    if state == TRAINED:
+        return "Its test split is closed (test=false), as of a sweep's trials; the same command without that scores it."
     if state == NEW:
         return "It has not been started."
     last = datetime.fromtimestamp(status["heartbeat"], UTC) if "heartbeat" in status else None

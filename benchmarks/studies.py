@@ -86,10 +86,10 @@ class Shrinkage(Strict):
     """How much of a tuned value was luck: tuned minus confirmed."""
 
     mean: float
-    low: float
-    high: float
-    """95 % interval, Student's t with the scatter of the fresh seeds pooled over all confirmed configurations;
-    equal to the mean where fewer than two seeds leave nothing to estimate it from."""
+    low: float | None
+    high: float | None
+    """95 % interval, Student's t with the scatter of the fresh seeds pooled over all confirmed configurations; None
+    where no configuration has two seeds to estimate it from."""
 
 
 class Tested(Strict):

@@ -25,9 +25,10 @@ class SweepReporter(Overview):
 
     def on_study_start(self, event: Mapping[str, Any]) -> None:
         plan = event["plan"]
-        self.reporter.say(
-            f"study {plan.name}: {event['done']} of {plan.trials} trials are done; files: {event['folder'].path}"
-        )
+        self._told = set(event["ended"])
+        left = plan.trials - len(event["ended"])
+        done = f"{len(event['ended'])} trials are done, {left} to do" if left > 0 else "all trials are done"
+        self.reporter.say(f"study {plan.name}: {done}; files: {event['folder'].path}")
         for dimension in plan.space:
             said = f"{range_text(dimension)}; default {value_text(dimension.default)}"
             self.reporter.say(f"  {dimension.key:<34} {said}")

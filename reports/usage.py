@@ -60,7 +60,7 @@ chosen, and only then it and the paper's configuration are tested. The same comm
 
   trials=50 workers=4     how many, and how many at once: one per GPU, or sharing the cores
   seed=0,1                of every trial; one without prospect is pruned by epoch and by seed
-  space.KEY=RANGE         0.1..3, 0.1..3:log, 0..1/0.25, a|b|c, or off; space=FILE (YAML) has several
+  space.KEY=RANGE         0.1..3, 0.1..3:log, 0..1/0.25, 'a|b|c' (quoted), or off; space=FILE (YAML) has several
   objective=NAME,NAME     cloth-changing, standard, …, seconds; several give a Pareto front
   sampler=tpe|gp|qmc|random|grid     sampler_seed=0     pruner=median|none     prune_from=EPOCH
   confirm=3 confirm_seeds=3          how many of the best, on how many fresh seeds; confirm=0 leaves it out

@@ -1,5 +1,6 @@
 """The verb `sweep`: begin a study or go on with it, confirm what it found, and leave a picture of it for reports."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from .measuring import RunMeasure
 from .plan import SweepPlan, read_plan
 from .slurm import Cluster, ended
 from .snapshot import snapshot
+from .space import defaults_in
 from .storage import STORAGE_VARIABLE, Storage, open_storage
 from .study import counted, open_study, replace_lost
 from .worker import Listener, work
@@ -31,6 +33,9 @@ from .worker import Listener, work
 PICTURE_SECONDS = 2.0
 """Between two pictures of a study that goes on."""
 WAITING_SECONDS = 1.0
+OUTSIDE = (
+    "The configuration without a sweep lies outside of the space, so that it is no trial; it is confirmed all the same."
+)
 CLUSTER_SECONDS = 15.0
 """Between two questions to a cluster, which serves others, too."""
 
@@ -52,10 +57,27 @@ def sweep(values: Mapping[str, str], words: Sequence[str], listen: Listener) -> 
     plan = read_plan(values)
     folder = StudyFolder(plan.base.session.runs, plan.name)
     require_validation(plan.base)
+    if plan.storage is None:
+        require_journal(folder)
     storage = open_storage(
         folder, plan.storage, plan.grace, lambda message: listen({"event": "warning", "message": message})
     )
     return Sweep(plan, folder, storage, open_study(plan, storage), words, listen).carry_out()
+
+
+def require_journal(folder: StudyFolder) -> None:
+    """Raise DataError where a study was begun here and its journal is gone: it would silently begin anew."""
+    if folder.file.exists() and not folder.journal.exists():
+        raise DataError(
+            f"{folder.journal} is missing, though {folder.file} tells of its trials: restore it, choose another "
+            f"study=NAME, or delete {folder.path} to begin anew."
+        )
+
+
+def _is_of(confirmation: Confirmation, study: Study) -> bool:
+    """Whether what was confirmed are trials of this study."""
+    params = {trial.number: trial.params for trial in study.trials}
+    return all(row.trial is None or params.get(row.trial) == row.params for row in confirmation.rows)
 
 
 def require_validation(base: Resolved) -> None:
@@ -83,12 +105,16 @@ class Sweep:
 
     def carry_out(self) -> SweepResult:
         plan = self.plan
-        self.listen({"event": "study-start", "plan": plan, "done": len(counted(self._trials())), "folder": self.folder})
-        while self._left():
-            self._work()
-            if plan.join or not plan.wait:
-                break
-            self._wait_for_others()
+        before = [trial.number for trial in counted(self._trials())]
+        self.listen({"event": "study-start", "plan": plan, "ended": before, "folder": self.folder})
+        if defaults_in(plan.space) is None:
+            self.listen({"event": "note", "message": OUTSIDE})
+        try:
+            self._carry_out_trials()
+        except CCReIDError:
+            with contextlib.suppress(CCReIDError):  # the first error says it all
+                self._picture()
+            raise
         if plan.join or self._left():
             return SweepResult(self._picture(), self.folder)
         confirmation = self._confirm()
@@ -96,6 +122,13 @@ class Sweep:
             self._picture(confirmation)
             confirmation = self._test(confirmation)
         return SweepResult(self._picture(confirmation), self.folder)
+
+    def _carry_out_trials(self) -> None:
+        while self._left():
+            self._work()
+            if self.plan.join or not self.plan.wait:
+                break
+            self._wait_for_others()
 
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.storage.patiently(lambda: self.study.get_trials(deepcopy=False))
@@ -185,9 +218,11 @@ class Sweep:
         found = self.storage.patiently(lambda: snapshot(self.plan, self.study, confirmation))
         if confirmation is None and self.folder.file.exists():
             try:  # what an earlier command confirmed stays until it is confirmed anew
-                found = found.model_copy(update={"confirmation": self.folder.load().confirmation})
+                earlier = self.folder.load().confirmation
             except DataError:
-                self.folder.file.unlink()
+                earlier = None
+            if earlier is not None and _is_of(earlier, found):
+                found = found.model_copy(update={"confirmation": earlier})
         self.folder.save(found)
         return found
 

@@ -112,8 +112,10 @@ def shrinkages(rows: Sequence[Confirmed]) -> dict[str, Shrinkage]:
     for row, group in zip(rows, groups, strict=True):
         if row.tuned is None or row.mean is None:
             continue
-        mean, half = row.tuned - row.mean, 0.0
+        mean = row.tuned - row.mean
         if freedom:
             half = float(stdtrit(freedom, CONFIDENCE / 2 + 0.5)) * float(np.sqrt(squares / freedom / len(group)))
-        found[row.name] = Shrinkage(mean=mean, low=mean - half, high=mean + half)
+            found[row.name] = Shrinkage(mean=mean, low=mean - half, high=mean + half)
+        else:
+            found[row.name] = Shrinkage(mean=mean, low=None, high=None)
     return found

@@ -99,6 +99,8 @@ class SweepPlan:
                     "space": [dimension.model_dump(mode="json") for dimension in self.space],
                     "seeds": self.seeds,
                     "objectives": [objective.name for objective in self.objectives],
+                    "sampler": [self.sampler, self.sampler_seed],
+                    "pruner": [self.pruner, self.first_pruned_epoch],
                 }
             )
         )
@@ -163,7 +165,7 @@ def read_plan(values: Mapping[str, str]) -> SweepPlan:
         pruner="none" if len(objectives) > 1 else pruner,
         first_pruned_epoch=_first_pruned_epoch(base, own["prune_from"]),
         confirm=_whole("confirm", own["confirm"], 0),
-        confirm_seeds=tuple(range(max(seeds) + 1, max(seeds) + 1 + _whole("confirm_seeds", own["confirm_seeds"], 1))),
+        confirm_seeds=tuple(range(max(seeds) + 1, max(seeds) + 1 + _whole("confirm_seeds", own["confirm_seeds"], 2))),
         name="",
         storage=own["storage"] or os.environ.get(STORAGE_VARIABLE) or None,
         grace=_whole("grace", own["grace"], 2),
@@ -179,6 +181,11 @@ def read_plan(values: Mapping[str, str]) -> SweepPlan:
 def _of_runs(values: Mapping[str, str]) -> dict[str, Any]:
     """The words that every run gets. Raises UsageError for a list, since a study is of one configuration."""
     found = {key: word for key, word in values.items() if key not in OWN and not key.startswith((PREFIX, slurm.PREFIX))}
+    for key in ("dry", "print", "jobs"):
+        if key in found:
+            raise UsageError(
+                f"{key}={found[key]} is not for a sweep: trials=N says how much, workers=N how many at once."
+            )
     for key in ("test", "wandb"):
         if key in found:
             raise UsageError(

@@ -21,7 +21,9 @@ from datasets.errors import UsageError, did_you_mean
 
 OFF = "off"
 PREFIX = "space."
-RANGE = re.compile(r"(?P<low>[^.|]+(?:\.\d*)?(?:e[-+]?\d+)?)\.\.(?P<high>[^/:|]+)(?:/(?P<step>[^:|]+))?(?P<log>:log)?")
+RANGE = re.compile(r"(?P<low>[^|]+?)\.\.(?P<high>[^/:|]+)(?:/(?P<step>[^:|]+))?(?P<log>:log)?")
+NOT_SEARCHED = ("dataset.", "select.", "evaluate.", "clips.test_")
+"""Beginnings of the keys that say what is measured, and on whom: trials that differ in them cannot be compared."""
 EXAMPLE = "write 0.1..3, 0.1..3:log, 0..1/0.25, a|b|c, or off"
 
 
@@ -38,6 +40,10 @@ def build_space(base: Resolved, own: Mapping[str, Any]) -> tuple[Dimension, ...]
             raise UsageError(f"Unknown key {key} in the space.{did_you_mean(key, known)}")
         if key == "seed":
             raise UsageError("space.seed: seeds are not searched, every trial is trained with each of seed=0,1,….")
+        if key.startswith(NOT_SEARCHED):
+            raise UsageError(
+                f"space.{key} would change what is measured, and trials could not be compared: leave it out."
+            )
     defaults = {key: _at(to_plain(base.spec), key) for key in known}
     found = []
     for key, field in known.items():

@@ -92,7 +92,7 @@ def test_a_sweep_leaves_ordinary_runs_with_a_closed_test_and_said_again_does_not
     begun = time.monotonic()
     assert run.main(command) == 0
     assert time.monotonic() - begun < 20
-    assert "2 of 2 trials are done" in capsys.readouterr().out
+    assert "all trials are done" in capsys.readouterr().out
     assert only_study(tmp_path) == study
     assert run.main(words(tmp_path, "trials=2", "confirm=0", "seed=1", f"study={study.name}")) == 2
     assert re.search("exists and has other seeds: choose another study=NAME", capsys.readouterr().err)

@@ -116,6 +116,10 @@ def test_a_default_outside_of_the_methods_range_widens_it_and_one_outside_of_the
         ({"triasl": "3"}, r"Unknown key triasl\. Did you mean trials\?"),
         ({"method.weights.tripet": "3"}, r"Did you mean method\.weights\.triplet"),
         ({"grace": "1"}, "at least 2"),
+        ({"confirm_seeds": "1"}, "at least 2"),
+        ({"dry": "true"}, "dry=true is not for a sweep"),
+        ({"space.dataset.people": "10..30"}, "would change what is measured"),
+        ({"space.select.holdout": "0.1..0.3"}, "would change what is measured"),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence_with_the_mend(
@@ -136,15 +140,16 @@ def test_what_makes_no_sense_is_one_sentence_with_the_mend(
 def test_the_name_of_a_study_says_what_it_searches() -> None:
     names = [
         plan().name,
-        plan(trials="9", workers="3", sampler="gp", confirm="0").name,
+        plan(trials="9", workers="3", confirm="0").name,
         plan(**{"space.method.weights.triplet": "0.1..3"}).name,
         plan(seed="0,1,2").name,
         plan(**{"train.epochs": "3"}).name,
         plan(objective="cloth-changing,seconds").name,
         plan(study="mine").name,
+        plan(sampler="gp").name,
     ]
     assert names[0] == names[1]
-    assert len(set(names[1:])) == 6
+    assert len(set(names[1:])) == 7
     assert names[0].startswith("synthetic-differ-")
 
 

@@ -8,7 +8,7 @@ from benchmarks.studies import Confirmation, Confirmed, Study
 from ..figures.names import shortened
 from ..figures.style import COLOURS, DOUBLE, NothingToShowError, Picture, paper_style, save
 from .points import DEFAULT
-from .words import Objective, objectives, signed, study_text
+from .words import Objective, interval_of, objectives, signed, study_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,8 +77,7 @@ def _numbers(row: Confirmed, found: Confirmation, goal: Objective) -> str:
     shrinkage = found.shrinkage.get(row.name)
     if shrinkage is None:
         return text
-    mean, low, high = (signed(goal, value) for value in (shrinkage.mean, shrinkage.low, shrinkage.high))
-    return f"{text}, {mean} [{low}, {high}]"
+    return f"{text}, {signed(goal, shrinkage.mean)} [{interval_of(goal, shrinkage)}]"
 
 
 def _missing(rows: list[Confirmed], found: Confirmation) -> str:

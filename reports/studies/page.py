@@ -25,6 +25,7 @@ from .words import (
     by_importance,
     complete,
     default_of,
+    interval_of,
     objectives,
     range_text,
     signed,
@@ -118,7 +119,7 @@ def _merits(study: Study) -> list[tuple[str, str, str]]:
     top = found.rows[0] if found and found.rows else None
     if found and top is not None and top.name in found.shrinkage:
         luck = found.shrinkage[top.name]
-        interval = f"95 %: {signed(goal, luck.low)} … {signed(goal, luck.high)}"
+        interval = f"95 %: {interval_of(goal, luck)}"
         merits.append((f"shrinkage of {top.name}", signed(goal, luck.mean), interval))
     return merits
 

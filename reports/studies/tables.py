@@ -10,7 +10,7 @@ from benchmarks.studies import Confirmation, Confirmed, Study, Trial, Value
 from ..tables.captions import caption
 from ..tables.table import CHECK, MISSING, Cell, Column, Table, file_name, interval_text, p_text, percent
 from ..tables.writing import write
-from .words import Objective, best_first, counted, objectives, short_names, signed, study_text, value_text
+from .words import Objective, best_first, counted, interval_of, objectives, short_names, signed, study_text, value_text
 
 TRIALS, CONFIRMATION, TESTED = "trials", "confirmation", "tested"
 """Kinds of tables."""
@@ -184,7 +184,7 @@ def _confirmed(
         Cell(str(len(scores)), len(scores)),
         _difference(row, found, goal),
         Cell(MISSING) if shrinkage is None else Cell(signed(goal, shrinkage.mean), goal.shown(shrinkage.mean)),
-        Cell(MISSING) if shrinkage is None else Cell(f"{signed(goal, shrinkage.low)} … {signed(goal, shrinkage.high)}"),
+        Cell(MISSING) if shrinkage is None else Cell(interval_of(goal, shrinkage)),
         Cell(CHECK if chosen else ""),
         *_params(row.params, study),
     )

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.studies import Dimension, Study, Trial, Value
+from benchmarks.studies import Dimension, Shrinkage, Study, Trial, Value
 
 MISSING = "–"
 STATES = ("complete", "pruned", "failed", "lost", "running", "waiting")
@@ -94,6 +94,13 @@ def signed(goal: Objective, difference: float) -> str:
     """With its sign, a true minus; of a score in points of percent."""
     shown = goal.shown(difference)
     return (f"{shown:+,.0f}" if abs(shown) >= 100 else f"{shown:+.1f}").replace("-", "−")
+
+
+def interval_of(goal: Objective, shrinkage: Shrinkage) -> str:
+    """«−1.2 … +4.4», or a dash where nothing is known of the seeds' scatter."""
+    if shrinkage.low is None or shrinkage.high is None:
+        return MISSING
+    return f"{signed(goal, shrinkage.low)} … {signed(goal, shrinkage.high)}"
 
 
 def objectives(study: Study) -> list[Objective]:
