@@ -256,7 +256,7 @@ def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_confirms_on_fresh_seed
 def test_too_few_people_to_hold_out_are_refused_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert run.main(words(tmp_path, "dataset.people=12", "dataset.wardrobe=5")) == 2
+    assert run.main(words(tmp_path, "dataset.people=12", "dataset.wardrobe=8")) == 2
     assert "too few training identities to hold out 10%" in capsys.readouterr().err
     assert not list((tmp_path / "runs").glob("*/spec.yaml"))
 
