@@ -116,6 +116,17 @@ def test_one_seed_has_no_spread_and_the_caption_says_what_its_interval_leaves_ou
     assert not any(one.best for row in table.rows for one in row), "the only row is not the best of anything"
 
 
+def test_no_row_is_called_different_and_not_different_from_the_best_in_one_line(tmp_path: Path) -> None:
+    """Where the best is what differences are to, one comparison has one p: no star beside an underlined score."""
+    means = {"cal": 0.600, "fire": 0.560, "ifd": 0.556, "cssc": 0.552, "differ": 0.548, "baseline": 0.544}
+    runs = [run for method, mean in means.items() for run in seeds(tmp_path, method, mean)]
+    for table in [one for one in result_tables(rows_of(runs), ()) if one.kind == "differences"]:
+        assert cell(table, "cal", "mAP").best
+        for method in list(means)[1:]:
+            starred = cell(table, method, "mAP − cal").text.endswith("*")
+            assert cell(table, method, "mAP").close != starred, method
+
+
 def test_the_best_is_bold_and_what_cannot_be_told_from_it_is_underlined(tmp_path: Path) -> None:
     runs = [*seeds(tmp_path, "cal", 0.60), *seeds(tmp_path, "fire", 0.599), *seeds(tmp_path, "ifd", 0.3)]
     table = scores(runs)

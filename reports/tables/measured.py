@@ -120,7 +120,8 @@ class Measured:
         """(position, protocol, metric) → mark, for the columns (protocol, metric) of one table.
 
         Every other `fair` row is compared with the best of its column; p is corrected for all comparisons of the
-        table. A column whose scores are all equal, or one, has no best.
+        table, or, where the best is the reference, is the one that stands beside the difference: one comparison has one
+        p. A column whose scores are all equal, or one, has no best.
         """
         found: dict[Scored, Mark] = {}
         others: dict[Scored, float] = {}
@@ -139,8 +140,11 @@ class Measured:
                 against = self.compare(best[0], place, protocol, metric)
                 if against is not None:
                     others[place, protocol, metric] = against.p
-        corrected = holm(list(others.values()))
-        close = {key for key, p in zip(others, corrected, strict=True) if p >= SIGNIFICANT}
+        corrected = dict(zip(others, holm(list(others.values())), strict=True))
+        for place, protocol, metric in others:
+            if found.get((self.reference(protocol), protocol, metric), Mark()).best:  # the p that the table prints
+                corrected[place, protocol, metric] = self.against_reference(protocol, metric)[place][1]
+        close = {key for key, p in corrected.items() if p >= SIGNIFICANT}
         return found | dict.fromkeys(close, Mark(close=True))
 
     # --- lines of the CSV ---
