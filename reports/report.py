@@ -137,12 +137,12 @@ def _number_of(galleries: Sequence[Gallery]) -> int:
 
 
 def _rows(runs: Sequence[RunFacts]) -> list["Row"]:
-    """Configurations with a run that is not damaged; damaged seeds count among their unfinished ones."""
+    """Configurations of which some run is not damaged or can tell its spec; damaged seeds count as unfinished ones."""
     from benchmarks.comparison import rows_of
 
-    whole = {facts.run_id for facts in runs if facts.state != DAMAGED}
+    known = {facts.run_id for facts in runs if facts.state != DAMAGED or facts.spec}
     rows = rows_of([facts.run for facts in runs])
-    return [row for row in rows if any(run.run_id in whole for run in (*row.runs, *row.unfinished))]
+    return [row for row in rows if any(run.run_id in known for run in (*row.runs, *row.unfinished))]
 
 
 def _shown_seeds(rows: Sequence["Row"]) -> set[str]:

@@ -19,7 +19,7 @@ from .studies.choosing import chosen_studies, runs_beside, trial_runs
 from .wandb_client import MODES, PROJECT, Client, Target, one_line, only_one, sync_command
 from .wandb_run import Mirror, remembered, up_to_date
 from .wandb_studies import mirror_studies
-from .wandb_tables import mirror_tables
+from .wandb_tables import datasets_of, mirror_tables
 
 WORDS = (*KEYS, "wandb", "project", "entity", "again", "faces", "data", "mask_folder", "cache")
 PLACES = ("data", "mask_folder", "cache")
@@ -126,7 +126,7 @@ def where(target: Target) -> str:
 
 def terms(runs: Iterable[RunFolder]) -> Iterator[str]:
     """Whose pictures are uploaded, and what the datasets' licences say of that."""
-    for name in sorted({run.spec()["dataset"]["name"] for run in runs}):
+    for name in datasets_of(runs):
         yield terms_of(name)
 
 

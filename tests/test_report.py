@@ -215,3 +215,20 @@ def test_what_is_wrong_with_one_run_takes_nothing_from_the_others(trained: Path,
     page = Parsed(tmp_path / "report" / "index.html").text
     for kind in ("Training of differ", "Training of baseline", "Clothing bias", "The hardest queries", "damaged"):
         assert kind in page
+
+
+def test_a_configuration_whose_seeds_are_all_damaged_is_a_row_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """A table must not look as if the configuration had never been tried."""
+    for method in ("baseline", "differ"):
+        runs = [write_run(tmp_path / "runs", method, seed=seed) for seed in (0, 1)]
+    shutil.rmtree(runs[0].path / "rankings")
+    (runs[1].path / "status.json").write_text('{"st')
+    words = [f"runs={runs[0].path.parent}", f"out={tmp_path / 'report'}", "format=md"]
+    assert run.main(["report", *words]) == 0
+    assert "damaged, in no table" in capsys.readouterr().out
+    (document,) = (tmp_path / "report" / "tables").glob("*.md")
+    text = document.read_text(encoding="utf-8")
+    assert "Counted, not hidden: differ: 2 of 2 seeds damaged" in text
+    assert "| differ | – | 0 of 2 |" in text
