@@ -96,14 +96,7 @@ class RunFolder:
 
     def is_locked(self) -> bool:
         """Whether some process writes the folder just now."""
-        try:
-            with (self.path / ".lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return is_held(self.path / ".lock")
 
     # --- what a run says about itself ---
 
@@ -199,6 +192,18 @@ class RunFolder:
                 f"{self.path / 'metrics.jsonl'} has lost its scores: restore it, or delete the run's folder."
             )
         return rows
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds this lock."""
+    try:
+        with path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _acquired(lock: IO[str]) -> bool:

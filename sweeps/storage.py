@@ -6,7 +6,6 @@ PostgreSQL it leaves heartbeats (Optuna's). What decides how many trials there a
 """
 
 import contextlib
-import fcntl
 import re
 import uuid
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks.records import is_held
 from benchmarks.studies import StudyFolder
 from datasets.errors import UsageError
 
@@ -127,15 +127,3 @@ class JournalFile:
 
 def running(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-
-
-def is_held(path: Path) -> bool:
-    """Whether a living process holds this lock."""
-    try:
-        with path.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
