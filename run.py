@@ -71,12 +71,12 @@ def train(words: Sequence[str]) -> int:
     config, ablation, show, dry, jobs = (
         values.pop(key, None) for key in ("config", "ablation", "print", "dry", "jobs")
     )
-    plans = _plans(values, config, ablation)
-    if _print_planned(plans, show, dry, {}):
-        return 0
     from reports.running import carry_out, read_jobs
 
-    return carry_out(plans, read_jobs(jobs))
+    at_once, plans = read_jobs(jobs), _plans(values, config, ablation)
+    if _print_planned(plans, show, dry, {}):
+        return 0
+    return carry_out(plans, at_once)
 
 
 def _plans(values: dict[str, str], config: str | None, ablation: str | None) -> "list[Resolved]":
@@ -110,7 +110,7 @@ def _print_planned(plans: "Sequence[Resolved]", show: str | None, dry: str | Non
 def suite(values: dict[str, str], *, run_missing: bool = True) -> int:
     from benchmarks.suite_plans import plan_suite
     from reports.running import read_jobs
-    from reports.suites import carry_out_suite, on_disk, show_suite
+    from reports.suites import carry_out_suite, on_disk, require_some, show_suite
     from reports.tables import read_formats
 
     config, show, dry, jobs, out, formats = (
@@ -124,6 +124,7 @@ def suite(values: dict[str, str], *, run_missing: bool = True) -> int:
     plans, left_out = on_disk(planned) if show is None else (planned.all, [])
     _print(left_out)
     if _print_planned(plans, show, dry, planned.rows):
+        require_some(planned, plans)
         return 0
     return carry_out_suite(planned, plans, number, _out(out), kinds)
 
@@ -140,13 +141,12 @@ def ablate(words: Sequence[str]) -> int:
     config, show, dry, jobs, rows, grid, out, formats, retune = (
         values.pop(key, None) for key in ("config", "print", "dry", "jobs", "rows", "grid", "out", "format", "retune")
     )
-    file = Path(config) if config else None
+    file, at_once = Path(config) if config else None, read_jobs(jobs)
     space = {key: values.pop(key) for key in list(values) if key.startswith("space.")}
     study = plan_ablation(values, file, read_names(rows), grid=read_switch("grid", grid))
     _print(study.remarks)
     if _print_planned(study.plans, show, dry, study.rows):
         return 0
-    at_once = read_jobs(jobs)
     if retune is not None:
         from reports.sweeping import SweepReporter
         from sweeps.retuning import read_trials, retuned

@@ -103,6 +103,9 @@ def _rows(full: Resolved, wanted: Sequence[str], *, grid: bool) -> dict[str, Cha
         found = grid_rows(method, on) if grid else ablation_rows(method, on)
     name = next((row for row, changes in ablation_rows(method).items() if not changes), FULL)
     rows: dict[str, Changes] = {name: {}} | {row: changes for row, changes in found.items() if changes}
+    if len(rows) == 1 and wanted:
+        others = ", ".join(row for row, changes in ablation_rows(method, on).items() if changes)
+        raise UsageError(f"rows={','.join(wanted)} is the full model alone: name a row to compare it with ({others}).")
     if len(rows) == 1:
         raise UsageError(
             f"{method} names no ablation rows, and fewer than two of its loss terms are on to be left out."

@@ -49,6 +49,10 @@ def changes_of(method: str, row: str) -> Changes:
     terms, off = loss_terms(method), row.removeprefix(LEFT_OUT).split(AND)
     if row.startswith(LEFT_OUT) and set(off) <= set(terms):
         return without(off)
+    if row.startswith(LEFT_OUT) and set(off) & set(terms):
+        term = next(term for term in off if term not in terms)
+        hint = did_you_mean(term, terms)
+        raise UsageError(f"{row}: {method} has no loss term {term}.{hint} Its terms: {', '.join(terms)}.")
     known = [*own, *(row_without([term]) for term in terms)]
     raise UsageError(f"{method} has no ablation row {row}.{did_you_mean(row, known)} Available: {', '.join(known)}.")
 

@@ -1,7 +1,7 @@
 """From run folders to statistics: the seeds of one configuration together, configurations beside each other."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +68,10 @@ class Row:
 
 
 def rows_of(runs: Sequence[RunFolder]) -> list[Row]:
-    """One row per configuration and state of the dataset's files, in the order of its first run.
+    """One row per configuration and state of the dataset's files: methods in the order of their first runs.
 
+    Of a method's configurations the one that bears its plain name, the full model, comes first: others are compared
+    with it.
     Damaged runs, as `judge` finds them, stand among the unfinished ones of their configuration.
     """
     counts = {run.path for run in runs if judge(run).counts}
@@ -79,7 +81,8 @@ def rows_of(runs: Sequence[RunFolder]) -> list[Row]:
     specs = {group: _spec(members) for group, members in groups.items()}
     names = configuration_names(specs)
     rows = []
-    for group, members in groups.items():
+    for group in _full_models_first(specs, names):
+        members = groups[group]
         dataset = specs[group]["dataset"]["name"] if specs[group] else group.partition("-")[0]
         by_files = _by_files(members)
         for files, of_files in by_files:
@@ -87,6 +90,13 @@ def rows_of(runs: Sequence[RunFolder]) -> list[Row]:
             finished = tuple(run for run in of_files if run.path in counts)
             rows.append(Row(name, dataset, finished, tuple(run for run in of_files if run not in finished)))
     return rows
+
+
+def _full_models_first(specs: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> list[str]:
+    """The groups, those of a dataset and method beside each other."""
+    places = {group: tuple(spec[of]["name"] for of in ("dataset", "method") if spec) for group, spec in specs.items()}
+    order = list(dict.fromkeys(places.values()))
+    return sorted(specs, key=lambda group: (order.index(places[group]), names[group] not in places[group][1:]))
 
 
 def run_names(runs: Sequence[RunFolder]) -> list[str]:

@@ -39,7 +39,7 @@ def parse_words(words: Sequence[str]) -> dict[str, str]:
 def product(values: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Every combination of the comma lists in `values`; a value in brackets is one value.
 
-    In the lists of RANGES, 0..9 is ten numbers. Raises UsageError for a range that runs backwards.
+    In the lists of RANGES, 0..9 is ten numbers. Raises UsageError for a range that has no end or runs backwards.
     """
     choices = [
         [value] if key in PATHS | LISTS or value[:1] in ("[", "{") else _listed(key, value)
@@ -56,8 +56,10 @@ def _listed(key: str, value: str) -> list[str]:
 
 def _range(key: str, word: str) -> list[str]:
     first, dots, last = word.strip().partition("..")
-    if not (dots and first.isdecimal() and last.isdecimal()):
+    if not dots:
         return [word]
+    if not (first.isdecimal() and last.isdecimal()):
+        raise UsageError(f"{key}={word} is no range: write it as {key}=0..9, both ends included.")
     if int(first) > int(last):
         raise UsageError(f"{key}={word} runs backwards: write {key}={last}..{first}.")
     return [str(number) for number in range(int(first), int(last) + 1)]

@@ -11,6 +11,7 @@ from .page import Gallery, write_page
 from .run_facts import RunFacts
 from .run_page import page_name
 from .tables.captions import INTERVALS
+from .wording import counted
 
 if TYPE_CHECKING:
     from .studies.page import StudyLink
@@ -111,15 +112,11 @@ def _lead(runs: Sequence[RunFacts], datasets: Sequence[str]) -> str:
     configurations = {run.configuration for run in finished}
     methods = list(dict.fromkeys(run.method for run in finished))
     parts = [
-        _counted(len(methods), "method") + (f" ({', '.join(methods)})" if methods else ""),
-        _counted(len(configurations), "configuration"),
-        f"{len(finished)} of {_counted(len(runs), 'run')} finished",
+        counted(len(methods), "method") + (f" ({', '.join(methods)})" if methods else ""),
+        counted(len(configurations), "configuration"),
+        f"{len(finished)} of {counted(len(runs), 'run')} finished",
     ]
     return " · ".join(parts)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _sections(context: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from datasets.errors import DataError, UsageError
 
+from .wording import counted
+
 if TYPE_CHECKING:
     from benchmarks.resolve import Resolved
 
@@ -36,4 +38,4 @@ def plan_lines(plans: "Sequence[Resolved]", rows: Mapping[str, str] | None = Non
         except (DataError, OSError):
             state = "damaged"
         yield f"{plan.run_id}  {'to do' if state == 'new' else state}{f'  {rows[plan.run_id]}' if rows else ''}"
-    yield f"{len(plans)} runs: {done} done, {len(plans) - done} to do"
+    yield f"{counted(len(plans), 'run')}: {done} done, {len(plans) - done} to do"

@@ -28,6 +28,7 @@ from .preparing import Problems, prepare
 from .run_facts import RunFacts, read_run
 from .run_page import RunPage
 from .studies.choosing import chosen_studies, runs_beside
+from .wording import counted
 
 if TYPE_CHECKING:
     from benchmarks.comparison import Row
@@ -95,20 +96,37 @@ def write_report(values: Mapping[str, Any]) -> Iterator[str]:
     rows = _rows(runs)
     with Reporter(quiet=asked.quiet) as reporter:
         prepare([run for run in runs if run.counts], _shown_seeds(rows), asked.places, reporter, problems)
+        yield from _written(asked, runs, rows, studies, problems, reporter)
+
+
+def _written(
+    asked: Asked,
+    runs: Sequence[RunFacts],
+    rows: "Sequence[Row]",
+    studies: "Sequence[Study]",
+    problems: Problems,
+    reporter: Reporter,
+) -> Iterator[str]:
+    """Tables, figures, retrieved images, pages; last the page that leads to all of them."""
     sections = _tables(rows, asked, problems)
     if sections:
         yield f"{asked.out / 'tables'}: {sum(len(section.tables) for section in sections)} tables"
     names = {run.run_id: row.name for row in rows for run in row.runs}
     illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems, names)
+    reporter.say(f"drawing figures of {counted(len(rows), 'configuration')}")
     figures = illustrator.of_rows(rows, [facts for facts in runs if facts.run_id in _shown_seeds(rows)])
+    reporter.say("drawing retrieved images")
     retrieval = [
         gallery
         for name, of_dataset in _by_data(runs, rows).items()
         for gallery in illustrator.retrieved(of_dataset, asked.queries, asked.out / "retrieval" / name)
     ]
-    pages = [_run_page(facts, runs, rows, illustrator, problems) for facts in runs]
-    for page in pages:
-        page.write(asked.out / "runs")
+    reporter.say(f"drawing {counted(len(runs), 'page')} of runs")
+    pages = []
+    for number, facts in enumerate(runs):
+        reporter({"event": "progress", "what": "pages", "done": number, "total": len(runs)})
+        pages.append(_run_page(facts, runs, rows, illustrator, problems))
+        pages[-1].write(asked.out / "runs")
     pictures = [*figures, *(gallery for page in pages for gallery in page.figures)]
     yield f"{asked.out / 'figures'}: {_number_of(pictures)} figures"
     yield f"{asked.out / 'retrieval'}: {_number_of(retrieval)} queries"

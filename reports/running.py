@@ -16,6 +16,7 @@ from datasets.errors import CCReIDError, UsageError
 
 from .console import Reporter
 from .page import duration
+from .wording import counted
 
 if TYPE_CHECKING:
     from benchmarks.child import Outcome
@@ -64,7 +65,7 @@ def run_missing(plans: "Sequence[Resolved]", jobs: int | None) -> Failures:
         if plan not in missing:
             require_same_plugins(folder_of(plan))
     if Reporter().leads:
-        print(f"{_counted(len(plans))}: {len(plans) - len(missing)} finished, {len(missing)} to do")
+        print(f"{counted(len(plans), 'run')}: {len(plans) - len(missing)} finished, {len(missing)} to do")
     return run_all(missing, jobs) if missing else {}
 
 
@@ -80,12 +81,8 @@ def tell_failures(failures: Failures, total: int) -> int:
     for run_id, (_, reason) in failures.items():
         print(f"{run_id} failed: {reason}", file=sys.stderr)
     if failures:
-        print(f"{len(failures)} of {_counted(total)} failed; the same command tries them again.", file=sys.stderr)
+        print(f"{len(failures)} of {counted(total, 'run')} failed; the same command tries them again.", file=sys.stderr)
     return next((code for code, _ in failures.values()), 0)
-
-
-def _counted(runs: int) -> str:
-    return f"{runs} run{'s' * (runs != 1)}"
 
 
 def _one_by_one(plans: "Sequence[Resolved]") -> Failures:
@@ -214,7 +211,7 @@ class Overview:
 
     def on_jobs(self, event: Mapping[str, Any]) -> None:
         if not self._live:
-            self._say_once(f"{event['total']} runs: {_counts(event)}", "jobs")
+            self._say_once(f"{counted(event['total'], 'run')}: {_counts(event)}", "jobs")
         if event["stopping"]:
             self._say_once(f"{event['stopping']}: waiting for checkpoints; once more kills", "stopping")
         if self._live:

@@ -29,6 +29,15 @@ def on_disk(planned: SuitePlan) -> "tuple[list[Resolved], list[str]]":
     return list({plan.run_id: plan for plan in there}.values()), list(_left_out(planned, missing))
 
 
+def require_some(planned: SuitePlan, plans: "Sequence[Resolved]") -> None:
+    """Raise DataError where nothing of the suite can be run."""
+    if not plans:
+        name = planned.suite.name
+        raise DataError(
+            f"suite={name} has nothing to run, since none of its data is here: say data=DIR, or set CCREID_DATA."
+        )
+
+
 def _left_out(planned: SuitePlan, missing: Mapping[Cell, str]) -> Iterator[str]:
     rows_of_sentence: dict[tuple[str, str], list[str]] = {}
     for (row, dataset), sentence in missing.items():
@@ -42,9 +51,13 @@ def _left_out(planned: SuitePlan, missing: Mapping[Cell, str]) -> Iterator[str]:
 def carry_out_suite(
     planned: SuitePlan, plans: "Sequence[Resolved]", jobs: int | None, out: Path, formats: Sequence[str]
 ) -> int:
-    """Run what is missing of `plans` and show the table; the exit code of the first run that failed."""
+    """Run what is missing of `plans` and show the table; the exit code of the first run that failed.
+
+    Raises DataError at the end, where there are none.
+    """
     failures = run_missing(plans, jobs)
     show_suite(planned, out, formats)
+    require_some(planned, plans)
     return tell_failures(failures, len(plans))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .console import percent
 from .running import Overview
 from .studies.words import range_text, short_names, value_text
+from .wording import counted
 
 if TYPE_CHECKING:
     from benchmarks.studies import Study, Trial
@@ -50,7 +51,7 @@ class SweepReporter(Overview):
 
     def on_confirming(self, event: Mapping[str, Any]) -> None:
         what = "tested: the chosen configuration and the defaults" if event["test"] else "trained on fresh seeds"
-        self.reporter.say(f"{event['runs']} runs are {what}")
+        self.reporter.say(f"{counted(event['runs'], 'run')} {'is' if event['runs'] == 1 else 'are'} {what}")
 
     def on_warning(self, event: Mapping[str, Any]) -> None:
         self.reporter.on_warning(event)
@@ -60,10 +61,11 @@ class SweepReporter(Overview):
 
     def result(self, study: "Study", folder: Path) -> None:
         """The confirmation, the test of what was chosen against the defaults, and where everything is."""
-        from .studies.tables import TRIALS, study_tables
+        from .studies.tables import CONFIRMATION, TRIALS, study_tables, without_keys
 
         self.on_study({"study": study})
-        self.reporter.tables([table for table in study_tables(study) if table.kind != TRIALS])
+        tables = [table for table in study_tables(study) if table.kind != TRIALS]
+        self.reporter.tables([without_keys(table) if table.kind == CONFIRMATION else table for table in tables])
         self.reporter.console.print("`python run.py report` makes figures, tables and a page of it.", markup=False)
         self.reporter.console.print(str(folder), markup=False)
 

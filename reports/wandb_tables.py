@@ -14,6 +14,7 @@ from datasets.files import write_json
 from .choosing import is_tested
 from .run_scalars import state_of
 from .wandb_client import Client, one_line, read_memory
+from .wording import counted
 
 TABLES = "tables"
 """What they are logged as; also the group of these runs, and the end of their ids."""
@@ -55,7 +56,7 @@ def _mirror_tables_of(dataset: str, runs: Sequence[RunFolder], client: Client, a
     tracker.finish(exit_code=0)
     key = f"{target.entity or ''}/{target.project}/{dataset}/{client.target.mode}"
     write_json(client.target.root / "tables.json", known | {key: content.hexdigest()})
-    client.say(f"{run_id}: tables of {len(rows)} configuration{'s' * (len(rows) != 1)}.")
+    client.say(f"{run_id}: tables of {counted(len(rows), 'configuration')}.")
 
 
 def dataset_of(run: RunFolder) -> str | None:

@@ -54,7 +54,7 @@ class RunMeasure:
                 epochs = child.events("validation")
                 for event in epochs[seen:]:
                     if watch.epoch(event["epoch"], self.plan.objectives[0].of_event(event)):
-                        return self._pruned(child)
+                        return self._pruned(child, watch)
                 seen = len(epochs)
                 if outcome is not None:
                     break
@@ -74,9 +74,14 @@ class RunMeasure:
             raise DataError(outcome.reason)
         return Measured("failed", run_id=outcome.run_id, reason=outcome.reason, seconds=outcome.seconds)
 
-    def _pruned(self, child: Child) -> Measured:
+    def _pruned(self, child: Child, watch: Watch) -> Measured:
+        """The worker says that it lives while the run writes its checkpoint."""
         child.stop()
-        outcome = child.wait(STOP_SECONDS)
+        until = time.monotonic() + STOP_SECONDS
+        while child.poll() is None and time.monotonic() < until:
+            watch.idle()
+            time.sleep(POLL_SECONDS)
+        outcome = child.wait(0)
         if outcome.state == "stopped":
             with child.run.locked():
                 child.run.test = False

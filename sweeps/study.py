@@ -2,7 +2,7 @@
 
 budget     trials that ended (complete, pruned, failed for a reason) and that run or wait; lost ones do not count
 lost       ended without a reason: its worker died. A waiting trial with the same parameters replaces it, and goes on
-           from its runs' checkpoints
+           from its runs' checkpoints; but parameters with which MOST_DEATHS workers died have failed
 """
 
 import warnings
@@ -25,6 +25,9 @@ DEFINITION, REASON, REPLACES, IS_DEFAULT = "definition", "reason", "replaces", "
 FIXED = "fixed_params"
 """Optuna's attribute of a queued trial: what it was queued with, also when its worker died before it took them."""
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+GIVEN_BACK = "given_back"
+"""Attribute of a lost trial whose worker did not die, but had to stop."""
+MOST_DEATHS = 5
 STARTUP_TRIALS = 10
 """Drawn at random before a sampler learns from them; and complete ones before any is pruned: half as many."""
 
@@ -119,22 +122,52 @@ def is_lost(trial: FrozenTrial) -> bool:
 
 
 def replace_lost(study: optuna.Study) -> None:
-    """Queue each lost trial's parameters again, once, unless another trial has them; within `exclusive`."""
+    """Queue each lost trial's parameters again, once, unless another trial has them; within `exclusive`.
+
+    A failed trial stands for them instead, where their workers died again and again.
+    """
     trials = study.get_trials(deepcopy=False)
     replaced = {trial.user_attrs.get(REPLACES) for trial in trials}
     tried = [trial.params for trial in trials if not is_lost(trial)]
     for trial in trials:
         params = {**trial.system_attrs.get(FIXED, {}), **trial.params}
         if is_lost(trial) and trial.number not in replaced and params and params not in tried:
-            attributes = {REPLACES: trial.number}
+            attributes: dict[str, Any] = {REPLACES: trial.number}
             if trial.user_attrs.get(IS_DEFAULT):
                 attributes[IS_DEFAULT] = True
-            study.enqueue_trial(params, user_attrs=attributes)
+            if _deaths(trial, trials) < MOST_DEATHS:
+                study.enqueue_trial(params, user_attrs=attributes)
+            else:
+                attributes[REASON] = f"its worker died {MOST_DEATHS} times in a row, each time with these parameters"
+                study.add_trial(_failed(trial, attributes))
+
+
+def _deaths(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """How many workers died of `trial` and those that it replaces."""
+    died, number = 0, trial.number
+    while number is not None:
+        attributes = trials[number].user_attrs
+        died += GIVEN_BACK not in attributes
+        number = attributes.get(REPLACES)
+    return died
+
+
+def _failed(trial: FrozenTrial, attributes: dict[str, Any]) -> FrozenTrial:
+    """A failed trial with the parameters of a lost one."""
+    return optuna.trial.create_trial(
+        state=TrialState.FAIL, params=trial.params, distributions=trial.distributions, user_attrs=attributes
+    )
 
 
 def release(study: optuna.Study, storage: Storage, trial: optuna.Trial) -> None:
     """Give a trial back that this worker can't finish: it is lost, and the next one to begin a trial repeats it."""
-    storage.patiently(lambda: study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True))
+
+    def given_back() -> None:
+        if study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
+            trial.set_user_attr(GIVEN_BACK, True)
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    storage.patiently(given_back)
 
 
 def sampler_of(plan: SweepPlan, trials: int) -> BaseSampler:

@@ -183,6 +183,8 @@ def _small(tiny: list[str]) -> dict[str, str]:
     [
         (["method=differ", "rows=basline"], "differ has no ablation row basline. Did you mean baseline?"),
         (["method=differ", "rows=without_triplets"], "Did you mean without_triplet?"),
+        (["method=differ", "rows=without_identity+foo"], "without_identity+foo: differ has no loss term foo."),
+        (["method=differ", "rows=full,full"], "rows=full,full is the full model alone: name a row to compare it with"),
         (["method=zeroshot", "grid=true"], "zeroshot has no loss terms to combine; leave out grid=true."),
         (["method=baseline", "grid=true", "method.weights.triplet=0"], "1 loss term to combine; switch on method.wei"),
         (["method=differ", "grid=true", "rows=mlp"], "leave out one of grid=true and rows="),

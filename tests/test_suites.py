@@ -100,10 +100,13 @@ def test_a_suite_runs_what_is_missing_and_a_second_call_runs_nothing(
 def test_what_is_not_on_disk_is_said_in_one_sentence_each_and_the_rest_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """No data at all, a dataset without its folder, captions that are not there; none is a failure."""
+    """A dataset without its folder and captions that are not there are no failure; no data at all is one."""
     words = ["suite=differ_ablation", *folders(tmp_path), "seed=0"]
-    assert run.main(words) == 0
-    printed = capsys.readouterr().out
+    assert run.main([*words, "dry=true"]) == 3
+    assert "has nothing to run, since none of its data is here: say data=DIR" in capsys.readouterr().err
+    assert run.main(words) == 3
+    printed, said = capsys.readouterr()
+    assert "has nothing to run, since none of its data is here: say data=DIR" in said
     assert printed.count(": left out. ") == 3
     assert "ltcc: left out. dataset=ltcc needs its files: say data=DIR or set the variable CCREID_DATA." in printed
     assert "0 runs: 0 finished, 0 to do" in printed

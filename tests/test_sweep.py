@@ -10,12 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 import run
+from benchmarks.child import Outcome
 from benchmarks.records import RunStore
 from benchmarks.studies import Study, StudyFolder, studies
+from sweeps import measuring
+from sweeps.measuring import RunMeasure
 
 ROOT = Path(__file__).parent.parent
 WORLD = [
@@ -251,6 +256,36 @@ def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_confirms_on_fresh_seed
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").glob("*/metrics.jsonl")}
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").glob("*/metrics.jsonl")} == before
+
+
+class Writing:
+    """A run that takes some time for its checkpoint."""
+
+    plan = None
+
+    def __init__(self) -> None:
+        self.run, self.polls, self.stopping = self, 0, False
+
+    def stop(self) -> None:
+        self.stopping = True
+
+    def poll(self) -> Outcome | None:
+        self.polls += self.stopping
+        return self.wait(0) if self.polls > 3 else None
+
+    def wait(self, seconds: float) -> Outcome:
+        return Outcome("one", "trained", 1.0, 0)
+
+
+def test_a_worker_says_that_it_lives_while_a_pruned_run_writes_its_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be taken for dead, where that takes longer than the grace period."""
+    monkeypatch.setattr(measuring, "POLL_SECONDS", 0.0)
+    heard: list[int] = []
+    watch = SimpleNamespace(idle=lambda: heard.append(child.polls), epoch=lambda *_: True)
+    child = Writing()
+    measured = RunMeasure(cast("Any", None), cast("Any", None))._pruned(cast("Any", child), cast("Any", watch))
+    assert measured.state == "pruned"
+    assert heard == [1, 2, 3]
 
 
 def test_too_few_people_to_hold_out_are_refused_before_anything_is_trained(

@@ -19,6 +19,7 @@ from datasets.errors import DataError
 from sweeps import journal
 from sweeps.journal import Journal, held
 from sweeps.storage import JournalFile
+from sweeps.study import GIVEN_BACK, MOST_DEATHS, REASON, counted, is_lost, replace_lost
 
 
 def entries(path: Path) -> list[dict]:
@@ -174,6 +175,32 @@ def test_a_trial_is_stale_when_its_worker_is_dead_and_not_before(tmp_path: Path)
     with storage.exclusive():
         storage.fail_stale(study)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.FAIL]
+
+
+def _lost(study: optuna.Study, *, given_back: bool = False) -> None:
+    trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    if given_back:
+        trial.set_user_attr(GIVEN_BACK, True)
+    study.tell(trial.number, state=TrialState.FAIL)
+    replace_lost(study)
+
+
+def test_parameters_that_kill_their_worker_every_time_have_failed_after_a_few(tmp_path: Path) -> None:
+    """A worker that was told to stop, and gave its trial back, did not die of it."""
+    study = optuna.create_study(study_name="one", storage=JournalFile(StudyFolder(tmp_path, "one")).backend)
+    _lost(study, given_back=True)
+    for _ in range(MOST_DEATHS):
+        assert study.trials[-1].state == TrialState.WAITING
+        _lost(study)
+    *lost, last = study.trials
+    assert all(map(is_lost, lost))
+    assert len(lost) == MOST_DEATHS + 1
+    assert counted(study.trials) == [last]
+    assert last.state == TrialState.FAIL
+    assert last.params == lost[0].params
+    assert last.user_attrs[REASON] == "its worker died 5 times in a row, each time with these parameters"
+    replace_lost(study)
+    assert len(study.trials) == MOST_DEATHS + 2
 
 
 def test_the_lock_is_free_when_its_process_is_dead(tmp_path: Path) -> None:

@@ -72,13 +72,18 @@ def opened(plan: SweepPlan, url: str, grace: int = 60, study: str = "one") -> tu
     return storage, open_study(plan, storage)
 
 
-def worker(plan: SweepPlan, url: str, measure: Measure, grace: int = 60) -> None:
+def worker(
+    plan: SweepPlan, url: str, measure: Measure, grace: int = 60, ready: Callable[[], object] = lambda: None
+) -> None:
     storage, study = opened(plan, url, grace)
+    ready()
     work(plan, study, storage, measure, lambda event: None)
 
 
-def started(plan: SweepPlan, url: str, measure: Measure, grace: int = 60) -> "multiprocessing.process.BaseProcess":
-    process = FORK.Process(target=worker, args=(plan, url, measure, grace), daemon=True)
+def started(
+    plan: SweepPlan, url: str, measure: Measure, grace: int = 60, ready: Callable[[], object] = lambda: None
+) -> "multiprocessing.process.BaseProcess":
+    process = FORK.Process(target=worker, args=(plan, url, measure, grace, ready), daemon=True)
     process.start()
     return process
 
@@ -229,8 +234,9 @@ def test_restarts_in_the_middle_lose_no_trial_and_repeat_none(
     tmp_path: Path, url: str, server: Server, how: signal.Signals
 ) -> None:
     plan = plan_of(tmp_path, trials="30")
-    workers = [started(plan, url, Measure(0.1)) for _ in range(3)]
-    wait_until(plan, url, lambda trials: len({trial.user_attrs.get("worker") for trial in trials} - {None}) == 3)
+    ready = FORK.Barrier(4)
+    workers = [started(plan, url, Measure(0.1), ready=lambda: ready.wait(60)) for _ in range(3)]
+    ready.wait(60)
     for ended in (3, 8, 13, 18):
         wait_until(plan, url, complete(ended))
         server.restart(0.2, how)
@@ -365,8 +371,11 @@ def test_sixteen_trials_survive_a_killed_worker_and_a_restarted_database(
     tmp_path: Path, url: str, server: Server
 ) -> None:
     """Three workers on DIFFER's weights: one is killed in mid-trial, the database restarts, and the command is said
-    again. None of the trials is lost, none counted twice; and nobody can read the password."""
-    options = ["train.epochs=3", "trials=16", "workers=3", "confirm=0", "study=one", "grace=5"]
+    again. None of the trials is lost, none counted twice; and nobody can read the password.
+
+    Beside the killed one's trial, a worker can lose the one that it was beginning when the database went.
+    """
+    options = ["train.epochs=3", "trials=16", "workers=3", "confirm=0", "study=one", "grace=10"]
     command = [sys.executable, "run.py", *words(tmp_path, *options)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CCREID_STORAGE": url}
     sweep = subprocess.Popen(
@@ -390,13 +399,13 @@ def test_sixteen_trials_survive_a_killed_worker_and_a_restarted_database(
     found = only_study(tmp_path)
     count = states(found)
     assert count["complete"] + count["pruned"] == 16
-    assert count["lost"] == 1
-    assert sum(count.values()) == 17, "nothing runs, waits or failed"
-    (lost,) = [trial for trial in found.trials if trial.state == "lost"]
-    (instead,) = [trial for trial in found.trials if trial.replaces is not None]
-    assert instead.replaces == lost.number
-    assert instead.params == lost.params
+    lost = [trial for trial in found.trials if trial.state == "lost"]
+    assert 1 <= len(lost) <= 3
+    assert sum(count.values()) == 16 + len(lost), "nothing runs, waits or failed"
+    instead = {trial.replaces: trial.params for trial in found.trials if trial.replaces is not None}
+    assert instead.items() <= {trial.number: trial.params for trial in lost}.items()
     ended = [trial for trial in found.trials if trial.state in ("complete", "pruned")]
+    assert all(any(trial.params == one.params for one in ended) for trial in lost)
     assert len({str(trial.params) for trial in ended}) == 16
     runs = [run_id for trial in ended for run_id in trial.runs]
     assert len(runs) == len(set(runs)) == 16

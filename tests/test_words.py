@@ -44,3 +44,6 @@ def test_a_range_of_seeds_is_a_list() -> None:
     assert list(product({"method.name": "a..b"})) == [{"method.name": "a..b"}], "other words keep their dots"
     with pytest.raises(UsageError, match=r"seed=9\.\.3 runs backwards: write seed=3\.\.9"):
         next(product({"seed": "9..3"}))
+    for word in ("0..", "..3", "0..b"):
+        with pytest.raises(UsageError, match=r"is no range: write it as seed=0\.\.9, both ends included"):
+            next(product({"seed": word}))

@@ -10,7 +10,7 @@ from benchmarks.clothing_bias import read_bias
 from benchmarks.comparison import Row
 from datasets.errors import DataError
 
-from .names import file_name, in_words, label, shortened
+from .names import file_name, in_words, label, lines_of, shortened
 from .style import COLOURS, DOUBLE, Picture, left_out_text, paper_style, readable, save
 
 PANELS = (
@@ -23,6 +23,8 @@ PANELS = (
 """Key in bias.json, heading, colour: identity should be high in both, the others as low as chance."""
 HEADING, OF_BAR = 0.75, 0.2
 """Inches."""
+NUMBER = 28
+"""How much of a panel's 100 a number takes."""
 
 
 def bias_figure(rows: Sequence[Row], folder: Path) -> Picture | None:
@@ -44,7 +46,9 @@ def bias_figure(rows: Sequence[Row], folder: Path) -> Picture | None:
     names = [f"{shortened(row.dataset, 16)} {label(row)}" if len(datasets) > 1 else label(row) for row, _ in shown]
     name = file_name(*datasets, *([shown[0][0].name] if len(shown) == 1 else []), "clothing-bias")
     with paper_style():
-        figure, axes = pyplot.subplots(1, len(PANELS), sharey=True, figsize=(DOUBLE, HEADING + OF_BAR * len(shown)))
+        figure, axes = pyplot.subplots(
+            1, len(PANELS), sharey=True, figsize=(DOUBLE, HEADING + OF_BAR * len(shown) * lines_of(names))
+        )
         for axis, (key, title, colour) in zip(axes, PANELS, strict=True):
             _panel(axis, [[bias[key] for bias in found] for _, found in shown], colour)
             axis.set_title(title)
@@ -65,8 +69,8 @@ def _panel(axis: Any, measured: list[list[dict[str, Any]]], colour: str) -> None
         axis.barh(place, values.mean(), height=0.62, color=colour, alpha=0.75, linewidth=0)
         if len(values) > 1:
             axis.plot(values, np.full(len(values), place), ".", color="black", markersize=2.5, clip_on=False)
-        _written(axis, values, place)
-        chance = 100 * np.mean([one["chance"] for one in known])
+        chance = float(100 * np.mean([one["chance"] for one in known]))
+        _written(axis, values, place, chance)
         axis.plot([chance, chance], [place - 0.42, place + 0.42], color="black", linewidth=1.0)
     axis.set_xlim(0, 100)
     axis.set_xticks([0, 50, 100])
@@ -74,10 +78,12 @@ def _panel(axis: Any, measured: list[list[dict[str, Any]]], colour: str) -> None
     axis.tick_params(axis="y", length=0)
 
 
-def _written(axis: Any, values: np.ndarray, place: int) -> None:
-    """The mean as a number, behind bar and dots where there is room, else in the bar."""
-    text, behind = f"{values.mean():.1f}", values.max() + 6
-    if behind < 72:
+def _written(axis: Any, values: np.ndarray, place: int, chance: float) -> None:
+    """The mean as a number, behind bar and dots and the line of chance where there is room, else in the bar."""
+    text, behind = f"{values.mean():.1f}", float(values.max() + 6)
+    if behind - 3 < chance < behind + NUMBER:
+        behind = chance + 4
+    if behind < 100 - NUMBER:
         axis.text(behind, place, text, va="center", ha="left", fontsize=6.5)
     else:
         axis.text(min(values.min(), values.mean()) - 5, place, text, va="center", ha="right", fontsize=6.5)

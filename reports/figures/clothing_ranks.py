@@ -15,7 +15,7 @@ from benchmarks.records import RunFolder
 from datasets.base import Ignore
 
 from .evidence import partner, protocols_of
-from .names import file_name, in_words, label
+from .names import file_name, in_words, label, lines_of
 from .style import DOUBLE, NothingToShowError, Picture, paper_style, save
 
 FloatArray = npt.NDArray[np.float64]
@@ -68,6 +68,7 @@ def clothing_ranks(rows: Sequence[Row], folder: Path) -> Picture:
         )
     left_out = len(shown) - MOST
     shown = shown[:MOST]
+    names = [label(row, 24) for row, _ in shown]
     edges = rank_bins(max(float(ranks.max()) for _, ranks in shown))
     counted = [np.histogram2d(*ranks, bins=(edges, edges))[0] / ranks.shape[1] for _, ranks in shown]
     with paper_style():
@@ -77,7 +78,7 @@ def clothing_ranks(rows: Sequence[Row], folder: Path) -> Picture:
         figure, grid = pyplot.subplots(
             lines,
             columns,
-            figsize=(1.2 + side * columns, 0.45 + (side + 0.15) * lines),
+            figsize=(1.2 + side * columns, 0.45 + (side + 0.15 + 0.1 * lines_of(names)) * lines),
             sharex=True,
             sharey=True,
             squeeze=False,
@@ -85,14 +86,14 @@ def clothing_ranks(rows: Sequence[Row], folder: Path) -> Picture:
         smallest = min(count[count > 0].min() for count in counted)
         norm = LogNorm(smallest / 2.5, max(count.max() for count in counted))
         colours = ScalarMappable(norm, "Blues")
-        for axes, (row, ranks), count in zip(grid.flat, shown, counted, strict=False):
+        for axes, name, (_, ranks), count in zip(grid.flat, names, shown, counted, strict=False):
             shares = np.ma.masked_equal(count.T, 0)
             axes.pcolormesh(edges, edges, shares, norm=norm, cmap=colours.cmap, rasterized=True)
             axes.plot(edges[[0, -1]], edges[[0, -1]], color="black", linewidth=0.7)
             axes.set(xscale="log", yscale="log", aspect="equal", xlim=edges[[0, -1]], ylim=edges[[0, -1]])
             axes.tick_params(labelbottom=True)
             above = float((ranks[1] > ranks[0]).mean())
-            axes.set_title(f"{label(row, 18)}: {100 * above:.1f} % above", fontsize=7)
+            axes.set_title(f"{name}\n{100 * above:.1f} % above", fontsize=7)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
                 axis.set_minor_locator(NullLocator())

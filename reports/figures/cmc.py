@@ -12,7 +12,7 @@ import numpy.typing as npt
 from benchmarks.comparison import Row
 from benchmarks.evidence import RANKS, Ranking
 
-from .names import file_name, in_words, label
+from .names import file_name, in_words, label, lines_of
 from .style import COLOURS, LINES, MARKERS, SINGLE, Picture, in_percent, paper_style, save
 
 FloatArray = npt.NDArray[np.float64]
@@ -37,9 +37,10 @@ def cmc(rows: Sequence[Row], protocol: str, folder: Path, ranks: int = 20) -> Pi
     from matplotlib import pyplot
 
     curves = {number: cmc_of(row, protocol, ranks) for number, row in enumerate(rows)}
+    names = [label(row, 24) for row in rows]
     order = sorted(curves, key=lambda number: -curves[number].mean(axis=0)[0])
     with paper_style():
-        lines_of_legend = -(-len(rows) // 2)
+        lines_of_legend = -(-len(rows) // 2) * lines_of(names)
         figure, axes = pyplot.subplots(figsize=(SINGLE, 2.4 + 0.16 * lines_of_legend))
         at = np.arange(1, ranks + 1)
         for number in order:
@@ -51,7 +52,7 @@ def cmc(rows: Sequence[Row], protocol: str, folder: Path, ranks: int = 20) -> Pi
                 color=colour,
                 marker=MARKERS[number % len(MARKERS)],
                 markevery=[rank - 1 for rank in RANKS if rank <= ranks],
-                label=label(rows[number], 24),
+                label=names[number],
             )
             if len(curve) > 1:
                 axes.fill_between(at, curve.min(axis=0), curve.max(axis=0), color=colour, alpha=0.2, linewidth=0)

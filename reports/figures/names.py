@@ -9,6 +9,8 @@ from functools import cache
 from benchmarks.comparison import Row
 from benchmarks.selection import marked
 
+from ..wording import counted
+
 LONGEST_FILE_NAME = 80
 FALLBACKS = (
     "Noto Sans CJK SC",
@@ -64,9 +66,20 @@ def shortened(text: str, length: int = 28) -> str:
 
 
 def label(row: Row, length: int = 28) -> str:
-    """A configuration's name in a figure; a dagger where its epochs were chosen on the test set."""
+    """A configuration's name in a figure, in two lines of `length` characters where one is too short for it.
+
+    Its second line is what stands in brackets. A dagger where its epochs were chosen on the test set.
+    """
     dagger = " †" if any("†" in marked(selection) for selection in row.selections) else ""
+    name, bracket, apart = drawable(row.name).partition(" (")
+    if bracket and len(row.name) > length:
+        return f"{shortened(name, length)}{dagger}\n{shortened(bracket.strip() + apart, length)}"
     return shortened(row.name, length) + dagger
+
+
+def lines_of(labels: Sequence[str]) -> int:
+    """How many lines the longest of the `labels` takes."""
+    return max(text.count("\n") for text in labels) + 1
 
 
 def file_name(*parts: str) -> str:
@@ -89,7 +102,7 @@ def in_words(rows: Sequence[Row]) -> str:
 def _in_words(row: Row) -> str:
     if not row.runs:
         return f"{row.name}: no finished run"
-    seeds = f"{len(row.runs)} seed{'s' * (len(row.runs) != 1)}"
+    seeds = counted(len(row.runs), "seed")
     selections = ", ".join(marked(selection) for selection in row.selections)
     unfinished = f", {len(row.unfinished)} unfinished" if row.unfinished else ""
     return f"{row.name}: {seeds}{unfinished}, selection {selections}"

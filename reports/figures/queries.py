@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from benchmarks.comparison import Row
 
-from .names import file_name, in_words, label
+from .names import file_name, in_words, label, shortened
 from .style import COLOURS, DOUBLE, GREY, NothingToShowError, Picture, in_percent, paper_style, save
 
 if TYPE_CHECKING:
@@ -61,15 +61,15 @@ def average_precision_against(a: Row, b: Row, protocol: str, folder: Path) -> Pi
     from matplotlib import pyplot
 
     found = paired(a, b, protocol)
-    names = label(a, 20), label(b, 20)
+    names = label(a), label(b)
     with paper_style():
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(DOUBLE, 3.1), width_ratios=(1, 1.15))
         _draw_queries(left, found)
-        left.set(xlabel=f"average precision of {names[1]} (%)", ylabel=f"average precision of {names[0]} (%)")
+        left.set(xlabel=f"average precision (%)\n{names[1]}", ylabel=f"{names[0]}\naverage precision (%)")
         better, equal, worse = (f"{100 * share:.1f} %" for share in found.shares())
         left.set_title(f"above the diagonal {better} · on it {equal} · below {worse}", fontsize=7)
         _draw_differences(right, found.difference)
-        right.set(xlabel=f"{names[0]} − {names[1]} (points)", ylabel="queries")
+        right.set(xlabel=f"{_one_line(a)}\n− {_one_line(b)} (points)", ylabel="queries")
         dataset = a.dataset
         caption = (
             f"Average precision of each of {len(found.a)} queries, mean over the seeds, on {dataset}, {protocol} "
@@ -78,6 +78,10 @@ def average_precision_against(a: Row, b: Row, protocol: str, folder: Path) -> Pi
         )
         name = file_name(dataset, protocol, a.name, "against", b.name, "ap")
         return save(figure, folder, name, f"{a.name} against {b.name}, query by query, {dataset}, {protocol}", caption)
+
+
+def _one_line(row: Row) -> str:
+    return shortened(row.name, 44)
 
 
 def _draw_queries(axes: "Axes", found: Paired) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.comparison import Row
 from benchmarks.statistics import estimate
 
-from .names import file_name, in_words, label
+from .names import file_name, in_words, label, lines_of
 from .style import COLOURS, DOUBLE, Picture, in_percent, paper_style, save
 
 
@@ -16,8 +16,9 @@ def seed_spread(rows: Sequence[Row], protocol: str, folder: Path, metrics: Seque
     """Every seed's score as a dot, the mean as a diamond with its 95 % interval over identities × seeds."""
     from matplotlib import pyplot
 
+    names = [label(row) for row in rows]
     with paper_style():
-        size = (DOUBLE, 0.75 + 0.34 * len(rows))
+        size = (DOUBLE, 0.75 + (0.24 + 0.1 * lines_of(names)) * len(rows))
         figure, panels = pyplot.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False)
         for axes, metric in zip(panels.flat, metrics, strict=True):
             for place, row in enumerate(rows):
@@ -42,7 +43,7 @@ def seed_spread(rows: Sequence[Row], protocol: str, folder: Path, metrics: Seque
             axes.set_xlabel(f"{metric} (%)")
             in_percent(axes.xaxis)
             axes.grid(visible=False, axis="y")
-        panels[0, 0].set_yticks(range(len(rows)), [label(row) for row in rows])
+        panels[0, 0].set_yticks(range(len(rows)), names)
         panels[0, 0].set_ylim(len(rows) - 0.5, -0.5)
         dataset = rows[0].dataset
         caption = (

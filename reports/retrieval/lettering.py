@@ -24,13 +24,13 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
 def fitted(text: str, room: float, size: float, *, bold: bool = False, lines: int = 1) -> list[str]:
     """`text` in at most `lines` lines of at most `room` points; what does not fit ends in «…».
 
-    Broken behind a space, hyphen, underscore, dot or slash where there is one in the second half of a line.
+    Broken behind a space, hyphen, underscore, dot, slash or equals sign that is not near the line's beginning.
     """
     rest, found = drawable(text).strip(), []
     while rest and len(found) < lines - 1 and width(rest, size, bold=bold) > room:
         fits = _longest(rest, room, size, bold)
-        breaks = [place + 1 for place in range(fits) if rest[place] in " -_./"]
-        cut = breaks[-1] if breaks and breaks[-1] * 2 > fits else fits
+        breaks = [place + 1 for place in range(fits) if rest[place] in " -_./="]
+        cut = breaks[-1] if breaks and breaks[-1] * 4 > fits else fits
         found.append(rest[:cut].rstrip())
         rest = rest[cut:].lstrip()
     if width(rest, size, bold=bold) > room:

@@ -6,7 +6,8 @@ from benchmarks.studies import Study
 
 from ..figures.names import shortened
 from ..figures.style import COLOURS, SINGLE, NothingToShowError, Picture, in_percent, paper_style, save
-from .words import complete, counted, short_names, study_text
+from ..wording import counted
+from .words import complete, short_names, study_text
 
 LETTERS = 22
 

@@ -1,17 +1,18 @@
 """Studies in a few words: a line of `list studies` and of the report's first page, and `show study=NAME`."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.records import RunStore
 from benchmarks.studies import Study, get_study
 
+from ..wording import counted
 from .choosing import chosen_studies
-from .words import MISSING, counted, default_of, objectives, range_text, states_text, study_text, value_text
+from .words import MISSING, default_of, objectives, range_text, states_text, study_text, value_text
 
 if TYPE_CHECKING:
-    from ..tables import Table
+    pass
 
 TOP = 10
 """Trials that `show` prints."""
@@ -67,7 +68,7 @@ def show_study(values: Mapping[str, str]) -> Iterator[str]:
     from ..console import PIPE_WIDTH
     from ..tables import to_console
     from .commands import go_on, train_chosen
-    from .tables import CONFIRMATION, study_tables
+    from .tables import CONFIRMATION, study_tables, without_keys
 
     study = get_study(RunStore.of(values).root, values["study"]).load()
     goal, default, best = objectives(study)[0], default_of(study), study.best
@@ -90,7 +91,7 @@ def show_study(values: Mapping[str, str]) -> Iterator[str]:
         of_default = "" if default is None else f", defaults {goal.text(default.values[0])}"
         yield f"best {goal.name}: {goal.text(best.values[0])} (trial {best.number}){of_default}"
     for table in study_tables(study, most=TOP):
-        yield from lines(to_console(_without_keys(table) if table.kind == CONFIRMATION else table))
+        yield from lines(to_console(without_keys(table) if table.kind == CONFIRMATION else table))
         yield ""
     for trial in study.trials:
         if trial.state == "failed":
@@ -98,12 +99,3 @@ def show_study(values: Mapping[str, str]) -> Iterator[str]:
     yield f"To go on: {go_on(study)}"
     if best is not None:
         yield f"To train it and open the test split: {train_chosen(study)}"
-
-
-def _without_keys(table: "Table") -> "Table":
-    """For a terminal's width; the parameters stand in the table of trials."""
-    from .tables import KEYS
-
-    kept = [place for place, column in enumerate(table.columns) if column.group != KEYS]
-    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
-    return replace(table, columns=tuple(table.columns[place] for place in kept), rows=rows)

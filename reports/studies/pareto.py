@@ -10,8 +10,9 @@ from benchmarks.studies import Study, Trial
 
 from ..figures.names import shortened
 from ..figures.style import COLOURS, DOUBLE, SINGLE, NothingToShowError, Picture, paper_style, save
+from ..wording import counted
 from .points import COMPLETE, MARKS, mark, need_complete, sign, value_limits
-from .words import Objective, counted, default_of, objectives, study_text
+from .words import Objective, default_of, objectives, study_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

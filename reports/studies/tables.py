@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -10,7 +11,8 @@ from benchmarks.studies import Confirmation, Confirmed, Study, Trial, Value
 from ..tables.captions import caption
 from ..tables.table import CHECK, MISSING, Cell, Column, Table, file_name, interval_text, p_text, percent
 from ..tables.writing import write
-from .words import Objective, best_first, counted, interval_of, objectives, short_names, signed, study_text, value_text
+from ..wording import counted
+from .words import Objective, best_first, interval_of, objectives, short_names, signed, study_text, value_text
 
 TRIALS, CONFIRMATION, TESTED = "trials", "confirmation", "tested"
 """Kinds of tables."""
@@ -241,3 +243,10 @@ def tested_table(study: Study, found: Confirmation) -> Table:
             for row in found.tested
         ),
     )
+
+
+def without_keys(table: Table) -> Table:
+    """For a terminal's width; the parameters also stand in the table of trials."""
+    kept = [place for place, column in enumerate(table.columns) if column.group != KEYS]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[place] for place in kept), rows=rows)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from benchmarks.studies import Dimension, Shrinkage, Study, Trial, Value
 
+from ..wording import counted
+
 MISSING = "–"
 STATES = ("complete", "pruned", "failed", "lost", "running", "waiting")
 SELECTIONS = {"validation": "validation (each run's best epoch on held-out training identities)"}
@@ -143,10 +145,6 @@ def by_importance(study: Study) -> list[Dimension]:
 
 
 # --- sentences ---
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def states_text(study: Study) -> str:
