@@ -282,6 +282,14 @@ class RunStore:
         """Where the command line, else the variable CCREID_RUNS, says; `runs` when neither does."""
         return cls(Path(values.get("runs") or os.environ.get("CCREID_RUNS") or "runs").expanduser())
 
+    @property
+    def hint(self) -> str:
+        """Where to look, for who asked for a run that is not there."""
+        if next(iter(self), None) is None:
+            return "it holds no runs; say runs=DIR, or train one: `python run.py method=baseline dataset=synthetic`."
+        where = "" if self.root == Path("runs") else f" runs={self.root}"
+        return f"`python run.py list runs{where}` shows what is there."
+
     def open(self, run_id: str) -> RunFolder:
         """The folder of a run that may not exist yet."""
         return RunFolder(self.root / run_id)
@@ -296,7 +304,7 @@ class RunStore:
             return matching[0]
         if matching:
             raise UsageError(f"run={run_id} means {len(matching)} runs: {', '.join(run.run_id for run in matching)}.")
-        raise UsageError(f"No run {run_id} in {self.root}: `python run.py list runs` shows what is there.")
+        raise UsageError(f"No run {run_id} in {self.root}: {self.hint}")
 
     def __iter__(self) -> Iterator[RunFolder]:
         for path in sorted(self.root.glob("*/")):

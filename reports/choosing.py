@@ -24,7 +24,7 @@ def chosen_runs(values: Mapping[str, Any]) -> list[RunFolder]:
             wanted = str(values[f"{key}.name"]).split(",")
             found = [run for name in wanted for run in found if _named(run, key) == name]
     if not found:
-        raise UsageError(f"No such runs in {store.root}: `python run.py list runs` shows what is there.")
+        raise UsageError(f"No such runs in {store.root}: {store.hint}")
     return found
 
 

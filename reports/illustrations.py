@@ -103,7 +103,8 @@ class Illustrator:
             reopened = reopen(facts.run, self.places, lambda event: None)
             reopened.dataset  # noqa: B018 (read when it is first asked for)
         except CCReIDError as error:
-            self.problems.add(f"pictures that show images: {error}", facts)
+            if not any(str(error) in said for said in self.problems.of(facts)):
+                self.problems.add(f"pictures that show images: {error}", facts)
             return None
         return reopened
 

@@ -45,11 +45,12 @@ from reports.figures.distances import (
 from reports.figures.embedding import chosen_images, outfits_within_person, people_with_most_outfits, tsne
 from reports.figures.everything import figures_of_rows, figures_of_run
 from reports.figures.evidence import compared, own_pairs, protocols_of
-from reports.figures.names import drawable, file_name, label, shortened
+from reports.figures.names import drawable, file_name, label, lines_of, shortened
 from reports.figures.queries import Paired, average_precision_against, paired
 from reports.figures.spread import seed_spread
 from reports.figures.style import NothingToShowError, Picture, paper_style, save
 from reports.figures.training import training_curves
+from reports.retrieval.lettering import fitted
 
 HOSTILE = '<script>alert("x")</script> a_b $x^2$ 行人 Ünï\n' + "long " * 60
 
@@ -530,6 +531,16 @@ def test_characters_without_a_shape_stand_as_numbers() -> None:
 def test_a_label_carries_the_dagger(rows: list[Row]) -> None:
     assert label(rows[0]).endswith(" †")
     assert not label(rows[1]).endswith("†")
+
+
+def test_a_name_that_is_too_long_breaks_before_its_bracket(rows: list[Row]) -> None:
+    name = "differ: no_camera (optimiser.lr=0.1)"
+    assert label(replace(rows[1], name=name)) == "differ: no_camera\n(optimiser.lr=0.1)"
+    assert label(replace(rows[0], name=name)) == "differ: no_camera †\n(optimiser.lr=0.1)"
+    assert label(replace(rows[1], name="differ (364c3ce5)")) == "differ (364c3ce5)"
+    assert lines_of(["one", "of\ntwo"]) == 2
+    assert fitted("cal (364c3ce5)", 45, 7.5, lines=3) == ["cal", "(364c3ce5)"], "a hash is not broken"
+    assert fitted("differ (train.epochs=4)", 54, 7.5, lines=3)[0] == "differ"
 
 
 def test_file_names_are_plain_short_and_different() -> None:

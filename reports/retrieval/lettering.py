@@ -24,12 +24,15 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
 def fitted(text: str, room: float, size: float, *, bold: bool = False, lines: int = 1) -> list[str]:
     """`text` in at most `lines` lines of at most `room` points; what does not fit ends in «…».
 
-    Broken behind a space, hyphen, underscore, dot, slash or equals sign that is not near the line's beginning.
+    Broken before the bracket that ends a name, else behind a space, hyphen, underscore, dot, slash or equals sign that
+    is not near the line's beginning.
     """
     rest, found = drawable(text).strip(), []
     while rest and len(found) < lines - 1 and width(rest, size, bold=bold) > room:
         fits = _longest(rest, room, size, bold)
         breaks = [place + 1 for place in range(fits) if rest[place] in " -_./="]
+        if 0 < (bracket := rest.find(" (")) < fits:
+            breaks.append(bracket + 1)
         cut = breaks[-1] if breaks and breaks[-1] * 4 > fits else fits
         found.append(rest[:cut].rstrip())
         rest = rest[cut:].lstrip()
