@@ -27,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ccreid-bench needs Python 3.11 or newer: make PYTHON3=python3.12 …")'
 	$(PYTHON3) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,wandb,tensorboard,postgresql,slurm]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev,wandb,tensorboard,postgresql,slurm]'
 	touch $(READY)
 
 clean:
