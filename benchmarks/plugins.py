@@ -37,6 +37,8 @@ class Plugin:
 
 
 _loaded: dict[str, Plugin] = {}
+LONGEST_NAME = 80
+"""Bytes: a run's folder is called by the dataset, the method, a hash and the seed."""
 """By the name of the module."""
 
 
@@ -90,7 +92,8 @@ def _registered(name: str, file: Path, content: bytes) -> frozenset[tuple[str, s
         for key, kind in _classes(registry, name).items():
             if key in registry.entries:
                 raise UsageError(f"plugin={file}: there is a {registry.kind} {key} already, choose another name.")
-            if problem := (_problem_of_method if registry is METHODS else _problem_of_dataset)(kind):
+            of_kind = _problem_of_method if registry is METHODS else _problem_of_dataset
+            if problem := _problem_of_name(key) or of_kind(kind):
                 raise UsageError(f"plugin={file}: the {registry.kind} {key} {problem}.")
             title = (kind.__doc__ or module.__doc__ or "").strip().partition("\n")[0]
             registry.entries[key] = Entry(key, name, title)
@@ -101,6 +104,17 @@ def _registered(name: str, file: Path, content: bytes) -> frozenset[tuple[str, s
             "class."
         )
     return frozenset(provides)
+
+
+def _problem_of_name(name: str) -> str:
+    """Why a name can't stand in a run's folder and on a command line, as the rest of a sentence; empty where it can."""
+    if not name.isprintable() or set(name) & set("/\\,=") or name.strip(" .") != name or not name:
+        return (
+            "has a name that cannot be a folder's or an item of a list: leave out / \\ , = and a dot or space at an end"
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        return f"has a name that is too long for a folder's: use at most {LONGEST_NAME} bytes"
+    return ""
 
 
 def _problem_of_method(kind: type) -> str:

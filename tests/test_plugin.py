@@ -197,6 +197,17 @@ def test_a_run_without_the_plugins_classes_says_nothing_of_it(tiny: list[str], e
             "class Mine(ReIDDataset):\n    def split(self, name): pass\n",
             r"dataset mine lacks what .* asks for: write protocols",
         ),
+        *(
+            (
+                HEAD.replace("'mine'", repr(name)) + "class Mine: pass\n",
+                "cannot be a folder's or an item of a list: leave out",
+            )
+            for name in ("a/b", "a\\b", "a,b", "a=b", ".a", "a ", "a\nb", "")
+        ),
+        (
+            HEAD.replace("'mine'", repr("行" * 30)) + "class Mine: pass\n",
+            "too long for a folder's: use at most 80 bytes",
+        ),
     ],
 )
 def test_a_file_that_cannot_serve_is_refused_with_its_line_and_leaves_nothing(tmp_path, code, message) -> None:
