@@ -396,7 +396,7 @@ def test_a_child_keeps_what_it_printed_and_its_scores_are_those_of_the_bare_comm
     assert_equal_runs(bare, folder)
     before = folder.events()
     assert run.main([*tiny, "jobs=1"]) == 0
-    assert "1 runs: 1 done" in capsys.readouterr().out
+    assert "1 run: 1 done" in capsys.readouterr().out
     assert folder.events() == before
     assert folder.console.read_text() == console
 
