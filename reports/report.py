@@ -114,11 +114,12 @@ def _written(
     names = {run.run_id: row.name for row in rows for run in row.runs}
     illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems, names)
     reporter.say(f"drawing figures of {counted(len(rows), 'configuration')}")
-    figures = illustrator.of_rows(rows, [facts for facts in runs if facts.run_id in _shown_seeds(rows)])
+    by_data = _by_data(runs, rows)
+    figures = illustrator.of_rows(rows, [facts for of_data in by_data.values() for facts in of_data])
     reporter.say("drawing retrieved images")
     retrieval = [
         gallery
-        for name, of_dataset in _by_data(runs, rows).items()
+        for name, of_dataset in by_data.items()
         for gallery in illustrator.retrieved(of_dataset, asked.queries, asked.out / "retrieval" / name)
     ]
     reporter.say(f"drawing {counted(len(runs), 'page')} of runs")
@@ -178,14 +179,13 @@ def _tables(rows: Sequence["Row"], asked: Asked, problems: Problems) -> list[Tab
 
 
 def _by_data(runs: Sequence[RunFacts], rows: Sequence["Row"]) -> dict[str, list[RunFacts]]:
-    """The shown seeds that were asked the same queries of the same images, under the name of a folder."""
+    """The shown seeds that were asked the same queries of the same images, in the rows' order; by the name of a folder."""
     from .figures.names import file_name
 
-    shown, groups = _shown_seeds(rows), {}
-    for facts in runs:
-        if facts.run_id in shown:
-            splits = {name: split.get("fingerprint") for name, split in facts.data.get("splits", {}).items()}
-            groups.setdefault(repr((facts.spec["dataset"], sorted(splits.items()))), []).append(facts)
+    by_id, groups = {facts.run_id: facts for facts in runs}, {}
+    for facts in (by_id[row.runs[0].run_id] for row in rows if row.runs):
+        splits = {name: split.get("fingerprint") for name, split in facts.data.get("splits", {}).items()}
+        groups.setdefault(repr((facts.spec["dataset"], sorted(splits.items()))), []).append(facts)
     named: dict[str, list[RunFacts]] = {}
     for of_data in groups.values():
         number = sum(others[0].dataset == of_data[0].dataset for others in named.values())
