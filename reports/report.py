@@ -179,7 +179,7 @@ def _tables(rows: Sequence["Row"], asked: Asked, problems: Problems) -> list[Tab
 
 
 def _by_data(runs: Sequence[RunFacts], rows: Sequence["Row"]) -> dict[str, list[RunFacts]]:
-    """The shown seeds that were asked the same queries of the same images, in the rows' order; by the name of a folder."""
+    """The shown seeds asked the same queries of the same images, in the rows' order; by the name of a folder."""
     from .figures.names import file_name
 
     by_id, groups = {facts.run_id: facts for facts in runs}, {}
