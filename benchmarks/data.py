@@ -13,6 +13,7 @@ from datasets import DATASETS
 from datasets.base import DatasetConfig, IntArray, Protocol, ReIDDataset, Samples, UInt8Array
 from datasets.captions import caption_features
 from datasets.checks import compare_counts, count
+from datasets.checks.splits import is_synthesized
 from datasets.clips import pieces
 from datasets.errors import DataError, UsageError
 from datasets.masks import require_labels_of
@@ -249,6 +250,7 @@ class ExperimentData:
             },
             "protocols": [asdict(protocol) | {"ignore": str(protocol.ignore)} for protocol in self.protocols],
             "differences": [finding.message for findings in differences.values() for finding in findings],
+            "synthesized": is_synthesized(self.dataset),
             "masks": {name: self.masks_found(name) for name in self.masked_splits()},
             "held_out": [] if self.holdout is None else self.holdout.persons.tolist(),
             "selection": self.rule,

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -17,12 +18,14 @@ from benchmarks.records import RunFolder
 from benchmarks.resolve import resolve
 from benchmarks.spec import to_plain
 from benchmarks.statistics import compare, estimate, holm
+from benchmarks.suite_plans import plan_suite
 from datasets.errors import DataError, UsageError
 from reports.tables import (
     Cell,
     Table,
     ablation_tables,
     result_tables,
+    suite_table,
     to_console,
     to_csv,
     to_html,
@@ -263,6 +266,25 @@ def test_published_values_are_grey_below_ours_with_their_source(tmp_path: Path) 
 def test_the_recorded_papers_stand_beside_our_runs(tmp_path: Path) -> None:
     table = result_tables(rows_of(seeds(tmp_path, "cal", 0.5, 2)))[0]
     assert cell(table, "cal, published", "mAP", "cloth-changing").text == "18.0"
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"synthesized": True}, "images that `synthesize` drew: the published numbers are of other images."),
+        ({"differences": ["query has 3 images, but its authors publish 493."]}, "query has 3 images, but its authors"),
+    ],
+)
+def test_other_images_than_the_papers_are_said_beside_their_numbers(tmp_path: Path, facts: dict, said: str) -> None:
+    (folder,) = seeds(tmp_path, "cal", 0.5, 1)
+    assert "published numbers" not in scores([folder], [paper()]).caption
+    file = folder.path / "data.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+    assert said in scores([folder], [paper()]).caption
+    assert said not in scores([folder]).caption, "nothing is compared with them"
+    suite = plan_suite({"suite": "cssc_main", "method.name": "cal", "dataset.name": "ltcc"}).suite
+    (row,) = rows_of([folder])
+    assert said in suite_table(suite, {(suite.rows[0].name, "ltcc"): row}).caption
 
 
 def test_a_method_of_which_nothing_is_known_has_no_published_row(tmp_path: Path) -> None:

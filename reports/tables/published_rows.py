@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.comparison import Row
 from benchmarks.published import UNKNOWN, Published
 from benchmarks.selection import marked
 
@@ -31,6 +32,15 @@ class Footnotes:
 def _letters(number: int) -> str:
     """0 → a, 25 → z, 26 → aa."""
     return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
+
+
+def other_images(rows: Sequence[Row]) -> list[str]:
+    """A sentence where some of the runs were scored on images that are not those of the papers."""
+    facts = [run.data() for row in rows for run in row.runs]
+    if any(of_run.get("synthesized") for of_run in facts):
+        return ["Runs were scored on images that `synthesize` drew: the published numbers are of other images."]
+    apart = next((said for of_run in facts for said in of_run.get("differences", ())), None)
+    return [f"Runs and published numbers may be of different images: {apart}"] if apart else []
 
 
 def known(entry: Published, metrics: Iterable[str]) -> bool:

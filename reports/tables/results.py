@@ -14,7 +14,7 @@ from benchmarks.statistics import Comparison, Estimate
 from .captions import INTERVALS, ablations_text, caption, protocols_text, remarks, seeds_text, selection_text
 from .families import places
 from .measured import FURTHER, HEADLINE, SIGNIFICANT, Mark, Measured, Scored
-from .published_rows import Footnotes, known, published_cells, published_numbers, selections_text
+from .published_rows import Footnotes, known, other_images, published_cells, published_numbers, selections_text
 from .same_files import on_same_files
 from .table import (
     DIFFERENCES,
@@ -116,7 +116,7 @@ class _Tables:
                 rows += self._published_row(method, metrics, footnotes)
         numbers = measured.numbers(protocols, metrics)
         of_papers = [entry for method in dict.fromkeys(self.methods) for entry in self._of_paper(method, metrics)]
-        said = remarks(measured)
+        said = (*remarks(measured), *(other_images(measured.rows) if of_papers else ()))
         text = caption(
             f"Methods on {self.where}: {what}.",
             protocols_text(protocols),

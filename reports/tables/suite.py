@@ -14,7 +14,7 @@ from benchmarks.suite import Suite, published_of
 
 from .captions import caption, remarks, seeds_text, selection_text
 from .measured import Mark, Measured, Scored
-from .published_rows import Footnotes, known, published_cells, published_numbers, selections_text
+from .published_rows import Footnotes, known, other_images, published_cells, published_numbers, selections_text
 from .results import score_cell
 from .same_files import on_same_files
 from .table import MISSING, SUITE, Cell, Column, Number, Table, file_name, percent
@@ -84,7 +84,10 @@ class _SuiteTable:
         else:
             said, marks = (), measured.marks(columns)
         several = f"{dataset}: " if len(self.suite.datasets) > 1 else ""
-        said = tuple(f"{several}{sentence}" for sentence in (*said, *remarks(measured)))
+        said = tuple(
+            f"{several}{sentence}"
+            for sentence in (*said, *remarks(measured), *(other_images(rows) if any(self.published.values()) else ()))
+        )
         return _OfDataset(measured, dict(zip(names, range(len(names)), strict=True)), marks, said)
 
     def table(self) -> Table:
