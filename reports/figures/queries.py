@@ -19,6 +19,8 @@ FloatArray = npt.NDArray[np.float64]
 
 MOST_DOTS = 2000
 """More queries are counted in hexagons."""
+IN_ONE_LINE = 44
+"""Letters below an axis."""
 EQUAL = 0.001
 """Average precisions nearer than a tenth of a percent are equal to a reader."""
 
@@ -69,7 +71,7 @@ def average_precision_against(a: Row, b: Row, protocol: str, folder: Path) -> Pi
         better, equal, worse = (f"{100 * share:.1f} %" for share in found.shares())
         left.set_title(f"above the diagonal {better} · on it {equal} · below {worse}", fontsize=7)
         _draw_differences(right, found.difference)
-        right.set(xlabel=f"{_one_line(a)}\n− {_one_line(b)} (points)", ylabel="queries")
+        right.set(xlabel=f"{_difference(a, b)} (points)", ylabel="queries")
         dataset = a.dataset
         caption = (
             f"Average precision of each of {len(found.a)} queries, mean over the seeds, on {dataset}, {protocol} "
@@ -80,8 +82,10 @@ def average_precision_against(a: Row, b: Row, protocol: str, folder: Path) -> Pi
         return save(figure, folder, name, f"{a.name} against {b.name}, query by query, {dataset}, {protocol}", caption)
 
 
-def _one_line(row: Row) -> str:
-    return shortened(row.name, 44)
+def _difference(a: Row, b: Row) -> str:
+    """«A − B», in two lines where one is too short."""
+    names = [shortened(row.name, IN_ONE_LINE) for row in (a, b)]
+    return ("\n− " if len("".join(names)) > IN_ONE_LINE else " − ").join(names)
 
 
 def _draw_queries(axes: "Axes", found: Paired) -> None:
