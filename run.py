@@ -133,7 +133,7 @@ def ablate(words: Sequence[str]) -> int:
     from benchmarks.ablation_plans import plan_ablation
     from benchmarks.words import parse_words, read_names, read_switch
     from datasets.errors import UsageError
-    from reports.ablating import carry_out_ablation
+    from reports.ablating import carry_out_ablation, read_retune
     from reports.running import read_jobs
     from reports.tables import read_formats
 
@@ -145,14 +145,16 @@ def ablate(words: Sequence[str]) -> int:
     space = {key: values.pop(key) for key in list(values) if key.startswith("space.")}
     study = plan_ablation(values, file, read_names(rows), grid=read_switch("grid", grid))
     _print(study.remarks)
+    trials = read_retune(retune)
     if _print_planned(study.plans, show, dry, study.rows):
+        _print([f"Before, each row is tuned anew with {trials} trials: its runs get other ids."] * bool(trials))
         return 0
-    if retune is not None:
+    if trials:
         from reports.sweeping import SweepReporter
-        from sweeps.retuning import read_trials, retuned
+        from sweeps.retuning import retuned
 
         with SweepReporter() as reporter:
-            tuned = retuned(study, read_trials(retune), space, file, at_once or 1, reporter)
+            tuned = retuned(study, trials, space, file, at_once or 1, reporter)
         _print(tuned.remarks[len(study.remarks) :])
         study = tuned
     elif space:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.comparison import rows_of
+from datasets.errors import UsageError
 
 from .console import Reporter
 from .running import recorded, run_missing, tell_failures
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from benchmarks.ablation_plans import Ablation
 
 FOLDER = "ablations"
+
+
+def read_retune(word: str | None) -> int:
+    """The number in retune=N, 0 where it is not said. Raises UsageError for anything else."""
+    if word is not None and (not word.isdecimal() or int(word) < 1):
+        raise UsageError(f"retune={word}: say how many trials each row gets, such as retune=10.")
+    return int(word or 0)
 
 
 def carry_out_ablation(study: "Ablation", jobs: int | None, out: Path, formats: Sequence[str]) -> int:

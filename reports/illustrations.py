@@ -1,7 +1,7 @@
 """The pictures of a report, made and put inside its pages: figures of rows, of runs, and retrieved images."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from benchmarks.reopening import Reopened, reopen
 from datasets.errors import CCReIDError
 from datasets.files import replacing
 
+from .figures.names import file_name
 from .figures.style import NothingToShowError, Picture
 from .page import Gallery, Shown, shown
 from .preparing import Problems
@@ -19,6 +20,7 @@ from .retrieval import Options, Strip, choose_queries, common_protocol, save_pag
 from .retrieval.choosing import DISAGREE
 from .retrieval.lists import read_lists
 from .run_facts import RunFacts
+from .tables.same_files import on_same_files
 
 if TYPE_CHECKING:
     from .figures.everything import Made
@@ -50,18 +52,20 @@ class Illustrator:
     # --- figures ---
 
     def of_rows(self, rows: Sequence[Row], runs: Sequence[RunFacts]) -> list[Gallery]:
-        """Comparisons between configurations, one gallery for each dataset; `runs` are those whose maps are shown."""
+        """Comparisons between configurations, one gallery for the test images of each dataset; `runs` are those whose
+        maps are shown.
+        """
         from .figures.bias import bias_figure
         from .figures.everything import figures_of_rows
 
         folder, found = self.out / "figures", []
-        for dataset in dict.fromkeys(row.dataset for row in rows):
-            of_dataset = [row for row in rows if row.dataset == dataset]
-            finished = [row for row in of_dataset if row.runs]
-            made = [*self._made(figures_of_rows(of_dataset, folder), f"figures of {dataset}")]
-            made += self._made(_if_any(lambda of=finished: bias_figure(of, folder)), f"clothing bias on {dataset}")
-            made += self.heat_maps([run for run in runs if run.dataset == dataset])
-            found.append(Gallery(dataset, tuple(made)))
+        for where, group in by_test_images(rows):
+            finished = [row for row in group if row.runs]
+            ids = {run.run_id for row in finished for run in row.runs}
+            made = [*self._made(figures_of_rows(group, folder), f"figures of {where}")]
+            made += self._made(_if_any(lambda of=finished: bias_figure(of, folder)), f"clothing bias on {where}")
+            made += self.heat_maps([run for run in runs if run.run_id in ids], where)
+            found.append(Gallery(where, tuple(made)))
         return [gallery for gallery in found if gallery.pictures]
 
     def of_run(self, facts: RunFacts) -> list[Gallery]:
@@ -73,13 +77,15 @@ class Illustrator:
         made = [*self._made(figures, "figures", facts), *self.heat_maps([facts])]
         return [Gallery("Training, features, maps", tuple(made))] if made else []
 
-    def heat_maps(self, runs: Sequence[RunFacts]) -> list[Shown]:
+    def heat_maps(self, runs: Sequence[RunFacts], where: str | None = None) -> list[Shown]:
         """Where the models of `runs`, of one dataset, look; nothing where none of them has maps."""
         from .figures.heat_maps import heat_map_figure
 
         opened = [found for facts in runs if (found := self._reopened(facts))]
         facts = runs[0] if len(runs) == 1 else None
         folder = self.out / "figures" / (facts.run_id if facts else "")
+        if facts is None and where is not None and runs and where != runs[0].dataset:
+            folder /= file_name(where)
         names = self._named([one.run for one in opened])
         made = _if_any(lambda: heat_map_figure(opened, folder, names, blur_faces=self.blur_faces) if opened else None)
         return list(self._made(made, "heat maps", facts))
@@ -127,17 +133,20 @@ class Illustrator:
 
     # --- retrieval ---
 
-    def retrieved(self, runs: Sequence[RunFacts], how: str, folder: Path | None = None) -> list[Gallery]:
+    def retrieved(
+        self, runs: Sequence[RunFacts], how: str, folder: Path | None = None, where: str | None = None
+    ) -> list[Gallery]:
         """Queries chosen as `how` says («worst:4+best:2»), one line for each of `runs`, which share a dataset.
 
-        With a `folder` the strips also lie there, and pages of them for print, PNG and PDF.
+        With a `folder` the strips also lie there, and pages of them for print, PNG and PDF. `where`: what the dataset
+        is called, when not by its name.
         """
         runs = [one for one in runs if self._reopened(one)]  # one without its plugin is named, and the others are shown
         if not runs:
             return []
         found: list[Gallery] = []
         every: dict[int, Strip] = {}
-        dataset, alone = runs[0].dataset, runs[0] if len(runs) == 1 else None
+        dataset, alone = where or runs[0].dataset, runs[0] if len(runs) == 1 else None
         with self.problems.noted(f"retrieval on {dataset}", alone):
             folders = [one.run for one in runs]
             names = self._named(folders)
@@ -160,6 +169,14 @@ class Illustrator:
             with replacing(folder / f"{strip.name}.png") as temporary:
                 image.save(temporary, format="png")
         return shown(f"Query {strip.row}: person {strip.query.person}", strip.caption, image, photographs=True)
+
+
+def by_test_images(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """(the dataset, with its files where it has several states; its rows, which bear that name) as in the tables."""
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        for files, group in on_same_files([row for row in rows if row.dataset == dataset]):
+            where = f"{dataset} ({files})" if files else dataset
+            yield where, [replace(row, dataset=where) for row in group]
 
 
 def _if_any(make: Callable[[], Picture | None]) -> Iterator[Picture]:

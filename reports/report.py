@@ -21,7 +21,7 @@ from datasets.errors import UsageError, did_you_mean
 
 from .choosing import KEYS as WHICH
 from .console import Reporter
-from .illustrations import OVERVIEW_QUERIES, RUN_QUERIES, Illustrator
+from .illustrations import OVERVIEW_QUERIES, RUN_QUERIES, Illustrator, by_test_images
 from .overview_page import TableSection, table_sections, write_overview
 from .page import Gallery
 from .preparing import Problems, prepare
@@ -115,12 +115,15 @@ def _written(
     illustrator = Illustrator(asked.out, asked.places, asked.blur_faces, problems, names)
     reporter.say(f"drawing figures of {counted(len(rows), 'configuration')}")
     by_data = _by_data(runs, rows)
+    where = {row.runs[0].run_id: where for where, group in by_test_images(rows) for row in group if row.runs}
     figures = illustrator.of_rows(rows, [facts for of_data in by_data.values() for facts in of_data])
     reporter.say("drawing retrieved images")
     retrieval = [
         gallery
         for name, of_dataset in by_data.items()
-        for gallery in illustrator.retrieved(of_dataset, asked.queries, asked.out / "retrieval" / name)
+        for gallery in illustrator.retrieved(
+            of_dataset, asked.queries, asked.out / "retrieval" / name, where[of_dataset[0].run_id]
+        )
     ]
     reporter.say(f"drawing {counted(len(runs), 'page')} of runs")
     pages = []

@@ -27,7 +27,7 @@ from .slurm import Cluster, ended
 from .snapshot import snapshot
 from .space import defaults_in
 from .storage import STORAGE_VARIABLE, Storage, open_storage
-from .study import counted, open_study, replace_lost
+from .study import REASON, counted, open_study, replace_lost
 from .worker import Listener, work
 
 PICTURE_SECONDS = 2.0
@@ -117,11 +117,23 @@ class Sweep:
             raise
         if plan.join or self._left():
             return SweepResult(self._picture(), self.folder)
+        self._require_some_value()
         confirmation = self._confirm()
         if confirmation is not None:
             self._picture(confirmation)
             confirmation = self._test(confirmation)
         return SweepResult(self._picture(confirmation), self.folder)
+
+    def _require_some_value(self) -> None:
+        """Raise DataError where no trial came to an end, so that there is nothing to confirm."""
+        ended = counted(self._trials())
+        if all(trial.state == TrialState.FAIL for trial in ended):
+            self._picture()
+            reason = ended[-1].user_attrs[REASON].rstrip(".") if ended else "there was none"
+            raise DataError(
+                f"No trial of {self.plan.name} came to an end ({reason}): mend that, and say another study=NAME or "
+                "more trials=."
+            )
 
     def _carry_out_trials(self) -> None:
         while self._left():

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.resolve import Resolved, resolve
 from benchmarks.spec import Session, to_plain
 from benchmarks.studies import Dimension, Value
-from benchmarks.words import NAMES, read_value
+from benchmarks.words import NAMES, product, read_value
 from datasets.errors import UsageError, did_you_mean
 from methods import METHODS
 
@@ -214,9 +214,9 @@ def _name(given: str, plan: SweepPlan) -> str:
 
 
 def _seeds(word: str) -> tuple[int, ...]:
-    parts = word.strip("[]").split(",")
+    parts = [str(one["seed"]) for one in product({"seed": word.strip("[]")})]
     if not all(part.strip().isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
-        raise UsageError(f"seed={word}: write whole numbers, each once, such as seed=0,1.")
+        raise UsageError(f"seed={word}: write whole numbers, each once, such as seed=0,1 or seed=0..4.")
     return tuple(map(int, parts))
 
 

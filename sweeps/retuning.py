@@ -50,13 +50,6 @@ def retuned(
     return replace(study, plans=tuple(plans.values()), rows=rows, remarks=tuple(remarks), trials=trials)
 
 
-def read_trials(word: str) -> int:
-    """The number in retune=N. Raises UsageError for anything else."""
-    if not word.isdecimal() or int(word) < 1:
-        raise UsageError(f"retune={word}: say how many trials each row gets, such as retune=10.")
-    return int(word)
-
-
 class NothingToTuneError(UsageError):
     """A row sets every tunable that its method has."""
 

@@ -249,7 +249,7 @@ def _weights(params: Mapping[str, Value]) -> dict[str, Value]:
 
 @pytest.mark.parametrize("word", ["0", "many"])
 def test_a_budget_is_a_number(word: str, tiny: list[str], capsys: pytest.CaptureFixture) -> None:
-    assert run.main(["ablate", *tiny, f"retune={word}"]) == 2
+    assert run.main(["ablate", *tiny, f"retune={word}", "dry=true"]) == 2
     assert f"retune={word}: say how many trials each row gets" in capsys.readouterr().err
     assert run.main(["ablate", *tiny, "space.method.weights.triplet=0..1"]) == 2
     assert "is for retune=N" in capsys.readouterr().err

@@ -65,6 +65,19 @@ def test_a_sentence_that_holds_for_several_runs_is_said_once(tmp_path: Path) -> 
     assert problems.summary()[0].count("-s") == 3
 
 
+def test_no_figure_mixes_runs_that_were_tested_on_different_images(tmp_path: Path) -> None:
+    """As no table does: the smaller gallery would look like the better method."""
+    write_run(tmp_path / "runs", "cal")
+    write_run(tmp_path / "runs", "fire", fingerprint="bbbbbbbb", people=20)
+    list(write_report({"runs": str(tmp_path / "runs"), "out": str(tmp_path / "report"), "quiet": "true"}))
+    text = Parsed(tmp_path / "report" / "index.html").text
+    for files in ("aaaaaaaa", "bbbbbbbb"):
+        assert f"Cumulative matches, ltcc (files {files}), standard" in text
+        assert f"Seeds, ltcc (files {files}), standard" in text
+    assert "Cumulative matches, ltcc, standard" not in text
+    assert len(list((tmp_path / "report" / "figures").glob("*standard*cmc.png"))) == 2
+
+
 # --- everything, from two methods ---
 
 

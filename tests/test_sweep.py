@@ -258,6 +258,13 @@ def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_confirms_on_fresh_seed
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").glob("*/metrics.jsonl")} == before
 
 
+@pytest.mark.slow
+def test_a_sweep_without_a_single_value_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run.main(words(tmp_path, "trials=1", "confirm=0", "optimiser.lr=1e30")) == 3
+    assert "came to an end (seed 0: Training diverged in epoch 1" in capsys.readouterr().err
+    assert states(only_study(tmp_path)) == {"failed": 1}
+
+
 class Writing:
     """A run that takes some time for its checkpoint."""
 

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.studies import Confirmation, StudyFolder, Value
-from datasets.errors import DataError
+from datasets.errors import DataError, UsageError
 from sweeps.confirmation import DEFAULTS, Score, confirm
 from sweeps.plan import SweepPlan, read_plan
 from sweeps.snapshot import snapshot
@@ -198,6 +198,13 @@ def test_a_failure_is_its_trials_own_with_the_reason_and_the_study_goes_on(tmp_p
         assert trial.runs == ("run",)
     found = confirmed(plan, study, 0)
     assert {row.name for row in found.rows}.isdisjoint({f"trial {trial.number}" for trial in failed})
+
+
+def test_seeds_may_be_a_range(tmp_path: Path) -> None:
+    assert read_plan({**WORDS, "runs": str(tmp_path), "seed": "0..2"}).seeds == (0, 1, 2)
+    for word in ("0..", "none", "1,1"):
+        with pytest.raises(UsageError, match="seed="):
+            read_plan({**WORDS, "runs": str(tmp_path), "seed": word})
 
 
 @pytest.mark.parametrize(("begins", "allowed"), [(0, 3), (2, 5)])

@@ -34,6 +34,7 @@ from reports.tables import (
     write_tables,
 )
 from reports.tables.as_latex import beyond_latin
+from reports.tables.captions import tuning_text
 from reports.tables.families import families
 from reports.tables.table import clean, file_name
 from tests.evidence_runs import NASTY, write_run
@@ -285,6 +286,21 @@ def test_other_images_than_the_papers_are_said_beside_their_numbers(tmp_path: Pa
     suite = plan_suite({"suite": "cssc_main", "method.name": "cal", "dataset.name": "ltcc"}).suite
     (row,) = rows_of([folder])
     assert said in suite_table(suite, {(suite.rows[0].name, "ltcc"): row}).caption
+
+
+def test_weights_that_were_tuned_are_shown_also_where_one_row_alone_has_them(tmp_path: Path) -> None:
+    rows = {"full": {"method.weights.biometric": "0.05"}, "baseline": {}}
+    runs = []
+    for number, (name, changes) in enumerate(rows.items()):
+        found = resolve({"method.name": "differ", "dataset.name": "ltcc", **changes}, ablation=name)
+        runs.append(write_run(tmp_path, "differ", configuration=f"{number:08d}", spec=to_plain(found.spec)))
+    named = dict(zip([one.run_id for one in runs], rows, strict=True))
+    usual, tuned = (
+        ablation_tables(rows_of(runs), [], tuning=tuning_text(trials), rows_of_runs=named)[0] for trials in (0, 5)
+    )
+    assert cell(usual, "full", "biometric", "loss terms").text == "✓"
+    assert cell(tuned, "full", "biometric", "loss terms").text == "0.05"
+    assert cell(tuned, "baseline", "biometric", "loss terms").text == ""
 
 
 def test_a_method_of_which_nothing_is_known_has_no_published_row(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ def strip_caption(lists: Sequence[Lists], query: "Entry", lines: "Sequence[Line]
     of_run = []
     for one, line in zip(lists, lines, strict=True):
         score = f"{line.score.removesuffix(' †')} %" if line.average_precision == line.average_precision else line.score
-        valid = f"{one.ranking.matches[row]} valid matches, {one.ranking.ignored[row]} entries ignored"
+        matches, ignored = int(one.ranking.matches[row]), int(one.ranking.ignored[row])
+        valid = f"{matches} valid match{'es' * (matches != 1)}, {ignored} entr{'y' if ignored == 1 else 'ies'} ignored"
         of_run.append(f"{_who(line)}: {score}, {valid}.")
     return " ".join(
         [

@@ -134,7 +134,7 @@ def _find(lists: Lists, word: str) -> int:
     if not found:
         raise UsageError(
             f"queries={word} is neither a row nor part of the path of a query, and {', '.join(KINDS)} need a number: "
-            f"worst:12.{did_you_mean(word, KINDS)}"
+            f"worst:12.{'' if word in KINDS else did_you_mean(word, KINDS)}"
         )
     if len(found) > 1:
         shown = ", ".join(lists.query.entries.paths[row] for row in found[:3])

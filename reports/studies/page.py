@@ -38,8 +38,8 @@ READING = (
     "No trial has seen the test split: a value is the mean over seeds on identities held out of the training split.",
     "The best of many noisy trials looks better than it is. Only the confirmed value, on seeds that the sweep had not "
     "used, may be reported; shrinkage says how much of the tuned value was luck.",
-    "Pruned, failed and lost trials are counted wherever trials are counted. A lost trial's worker died, and another "
-    "trial with the same parameters took its place.",
+    "Pruned, failed and lost trials are counted wherever trials are counted. A lost trial's worker died or had to "
+    "stop, and another trial with the same parameters took its place.",
 )
 
 

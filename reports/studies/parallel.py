@@ -74,7 +74,7 @@ def parallel_coordinates(study: Study, folder: Path) -> Picture:
         figure.legend(loc="outside lower center", ncols=2)
         scales = ", logarithmic where the search is" * any(map(is_log, space))
         caption = (
-            f"Each line is a complete trial ({len(trials)}), through its value of every searched key{scales} to "
+            f"Each line is a complete trial ({len(trials)}), through its value of every searched key{scales}, to "
             f"{study.objectives[0]}; light is high, dark is low. {study_text(study)}"
         )
         return save(figure, folder, "parallel", "Parallel coordinates", caption)

@@ -82,7 +82,7 @@ def _table(
         lines.append(
             (
                 Cell(place.name, place.order),
-                *[_term_cell(specs, spec, term) for term in terms],
+                *[_term_cell(specs, spec, term, tuned=tuning != NOT_RETUNED) for term in terms],
                 *[_switch_cell(value_at(spec, key)) for key in switches],
                 *[Cell(selection, selection)] * shows_selection,
                 Cell(f"{len(row.runs)} of {total}" if row.unfinished else str(total), len(row.runs)),
@@ -137,13 +137,13 @@ def _terms(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [term for term in weights[0] if any(of_row.get(term, 0) > 0 for of_row in weights)]
 
 
-def _term_cell(specs: Sequence[Mapping[str, Any]], spec: Mapping[str, Any], term: str) -> Cell:
-    """A check mark; the weight itself where rows differ in it and not only in whether it is 0."""
+def _term_cell(specs: Sequence[Mapping[str, Any]], spec: Mapping[str, Any], term: str, *, tuned: bool) -> Cell:
+    """A check mark; the weight itself where it was tuned, or rows differ in it and not only in whether it is 0."""
     weight = spec["method"]["weights"].get(term, 0)
     if not weight > 0:
         return Cell("", 0.0)
     positive = {other for one in specs if (other := one["method"]["weights"].get(term, 0)) > 0}
-    return Cell(CHECK if len(positive) == 1 else f"{weight:.3g}", float(weight))
+    return Cell(CHECK if len(positive) == 1 and not tuned else f"{weight:.3g}", float(weight))
 
 
 def _switches(specs: Sequence[dict[str, Any]]) -> list[str]:
