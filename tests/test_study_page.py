@@ -148,7 +148,8 @@ def test_a_study_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         "To go on: python run.py sweep",
     ):
         assert said in out, said
-    assert str(tmp_path) not in out
+    assert out.count(f" runs={runs}") == 2, "else the commands would begin a study in another folder"
+    assert out.count(str(tmp_path)) == 2
 
 
 def test_an_unknown_study_is_one_sentence_with_the_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,8 @@ def show_study(values: Mapping[str, str]) -> Iterator[str]:
     from .commands import go_on, train_chosen
     from .tables import CONFIRMATION, study_tables, without_keys
 
-    study = get_study(RunStore.of(values).root, values["study"]).load()
+    root = RunStore.of(values).root
+    study = get_study(root, values["study"]).load()
     goal, default, best = objectives(study)[0], default_of(study), study.best
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
@@ -96,6 +97,6 @@ def show_study(values: Mapping[str, str]) -> Iterator[str]:
     for trial in study.trials:
         if trial.state == "failed":
             yield f"trial {trial.number} failed: {trial.reason or 'no reason is known'}"
-    yield f"To go on: {go_on(study)}"
+    yield f"To go on: {go_on(study, root)}"
     if best is not None:
-        yield f"To train it and open the test split: {train_chosen(study)}"
+        yield f"To train it and open the test split: {train_chosen(study, root)}"
